@@ -1,0 +1,1 @@
+//! cargo stack: the real servers and every service on one machine, without containers

@@ -1,0 +1,1 @@
+//! Telemetry: start, flush, propagation through message headers, and every metric name

@@ -1,0 +1,1 @@
+//! What raw JSON means: documents, the private merge, what is private

@@ -1,0 +1,1 @@
+//! Downloads issues from GitHub into the object store and logs what changed

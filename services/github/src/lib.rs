@@ -1,0 +1,1 @@
+//! GitHub's REST API as the downloader needs it: whole answers, raw bytes, limits obeyed

@@ -1,0 +1,1 @@
+//! Follows the log into Elasticsearch

@@ -1,0 +1,1 @@
+//! Receives GitHub's webhooks and turns them into scheduled download requests

@@ -43,7 +43,10 @@ impl RepoName {
         if !is_name(repo, |c| account(c) || c == '.') || repo == "." || repo == ".." {
             return Err(IdError::Repo(clip(repo)));
         }
-        Ok(Self { owner: owner.to_ascii_lowercase(), repo: repo.to_ascii_lowercase() })
+        Ok(Self {
+            owner: owner.to_ascii_lowercase(),
+            repo: repo.to_ascii_lowercase(),
+        })
     }
 
     /// The account that owns the repository.
@@ -127,7 +130,11 @@ impl IssueId {
             return Err(wrong());
         }
         let number: u64 = text.parse().map_err(|_| wrong())?;
-        if (1..=Self::MAX_NUMBER).contains(&number) { Ok(number) } else { Err(wrong()) }
+        if (1..=Self::MAX_NUMBER).contains(&number) {
+            Ok(number)
+        } else {
+            Err(wrong())
+        }
     }
 }
 
@@ -158,7 +165,9 @@ mod tests {
 
     #[test]
     fn what_github_never_names_so_is_refused() {
-        for text in ["", "a", "/", "a/", "/b", "a/b/c", "a b/c", "a/b c", "a/..", "a/.", "a.b/c", "a/*", "a/>", "ä/b"] {
+        for text in [
+            "", "a", "/", "a/", "/b", "a/b/c", "a b/c", "a/b c", "a/..", "a/.", "a.b/c", "a/*", "a/>", "ä/b",
+        ] {
             assert!(text.parse::<RepoName>().is_err(), "{text:?} was accepted");
         }
         assert!(RepoName::new(&"a".repeat(101), "b").is_err());
@@ -166,7 +175,18 @@ mod tests {
 
     #[test]
     fn numbers_are_positive_whole_and_exact_in_json() {
-        for text in ["", "0", "00", "-1", "+1", "1.0", "0x1", "abc", "1180591620717411303424", "9007199254740992"] {
+        for text in [
+            "",
+            "0",
+            "00",
+            "-1",
+            "+1",
+            "1.0",
+            "0x1",
+            "abc",
+            "1180591620717411303424",
+            "9007199254740992",
+        ] {
             assert!(IssueId::parse_number(text).is_err(), "{text:?} was accepted");
         }
         assert_eq!(IssueId::parse_number("9007199254740991"), Ok(IssueId::MAX_NUMBER));

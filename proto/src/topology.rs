@@ -1,0 +1,179 @@
+//! Streams, consumers and key-value buckets as data; [`crate::reconcile`] brings a server in line with them.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{consumer, kv, stream};
+
+use crate::subject::{Lane, Verb};
+
+/// The smallest server that has message schedules as we need them.
+pub const NATS_AT_LEAST: (u64, u64) = (2, 14);
+
+/// Requests to download, scheduled and due.
+pub const DOWNLOADS: &str = "DOWNLOADS";
+/// The log: the newest message of a subject is that issue's current state.
+pub const ISSUES: &str = "ISSUES";
+/// Requests to index again what the log says.
+pub const INDEXING: &str = "INDEXING";
+/// What could not succeed.
+pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
+
+/// The subject of a service's dead letters.
+#[must_use]
+pub fn dead_letter_subject(service: &str) -> String {
+    format!("dead.{service}")
+}
+
+/// Bucket: who is the active downloader. Keys live [`LEASE_TTL`].
+pub const LEASES: &str = "leases";
+/// Bucket: first signs of deletion with their evidence, by issue, and the fuse.
+pub const DELETIONS: &str = "deletions";
+/// How long a lease in [`LEASES`] holds without renewal.
+pub const LEASE_TTL: Duration = Duration::from_secs(10);
+
+/// Largest request message. A request is a few hundred bytes.
+const REQUEST_BYTES: i32 = 64 * 1024;
+/// Largest event of the log: keys, sizes, counts.
+const EVENT_BYTES: i32 = 256 * 1024;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A durable pull consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerSpec {
+    /// Stream it reads.
+    pub stream: &'static str,
+    /// Its durable name.
+    pub name: &'static str,
+    /// What it filters.
+    pub verb: Verb,
+}
+
+/// Due downloads: webhooks, single requests.
+pub const DOWNLOADER_LIVE: ConsumerSpec = ConsumerSpec {
+    stream: DOWNLOADS,
+    name: "downloader-live",
+    verb: Verb::Download,
+};
+/// Downloads that wait for quota.
+pub const DOWNLOADER_BACKFILL: ConsumerSpec = ConsumerSpec {
+    stream: DOWNLOADS,
+    name: "downloader-backfill",
+    verb: Verb::Backfill,
+};
+/// The log, for the live indices.
+pub const INDEXER: ConsumerSpec = ConsumerSpec {
+    stream: ISSUES,
+    name: "indexer",
+    verb: Verb::Issue,
+};
+/// Index requests.
+pub const INDEXER_REQUESTS: ConsumerSpec = ConsumerSpec {
+    stream: INDEXING,
+    name: "indexer-requests",
+    verb: Verb::Index,
+};
+
+/// Every durable consumer.
+pub const CONSUMERS: [ConsumerSpec; 4] = [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL, INDEXER, INDEXER_REQUESTS];
+
+impl ConsumerSpec {
+    /// How long the server waits for an ack or a sign of progress before it delivers again.
+    pub const ACK_WAIT: Duration = Duration::from_secs(30);
+    /// Messages that may be unacknowledged at once, delayed NAKs included.
+    pub const MAX_ACK_PENDING: i64 = 2_000;
+
+    /// The consumer as the server wants it. No `max_deliver`: what keeps failing is retried, never lost.
+    #[must_use]
+    pub fn config(&self) -> consumer::pull::Config {
+        consumer::pull::Config {
+            durable_name: Some(self.name.to_owned()),
+            filter_subject: self.verb.wildcard(),
+            ack_policy: consumer::AckPolicy::Explicit,
+            deliver_policy: consumer::DeliverPolicy::All,
+            ack_wait: Self::ACK_WAIT,
+            max_ack_pending: Self::MAX_ACK_PENDING,
+            max_deliver: -1,
+            ..Default::default()
+        }
+    }
+}
+
+/// Every stream, in the order in which they are made. Replicas are the operator's choice.
+#[must_use]
+pub fn streams() -> Vec<stream::Config> {
+    let downloads = [
+        Verb::Debounce,
+        Verb::Deadline,
+        Verb::Retry(Lane::Download),
+        Verb::Retry(Lane::Backfill),
+        Verb::Download,
+        Verb::Backfill,
+    ];
+    vec![
+        queue(DOWNLOADS, &downloads, "Requests to download issues, scheduled and due"),
+        stream::Config {
+            name: ISSUES.to_owned(),
+            description: Some("The log: what happened to every issue; kept without an age limit".to_owned()),
+            subjects: vec![Verb::Issue.wildcard()],
+            retention: stream::RetentionPolicy::Limits,
+            max_message_size: EVENT_BYTES,
+            ..common()
+        },
+        queue(
+            INDEXING,
+            &[Verb::Index, Verb::Retry(Lane::Index)],
+            "Requests to index again what the log says",
+        ),
+        stream::Config {
+            name: DEAD_LETTERS.to_owned(),
+            description: Some("What could not succeed, with the reason".to_owned()),
+            subjects: vec![dead_letter_subject(">")],
+            retention: stream::RetentionPolicy::Limits,
+            max_bytes: 1024 * 1024 * 1024,
+            max_age: 90 * DAY,
+            ..common()
+        },
+    ]
+}
+
+/// A work queue with at most one message a subject: a newer request replaces an older one.
+fn queue(name: &str, verbs: &[Verb], description: &str) -> stream::Config {
+    stream::Config {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        subjects: verbs.iter().map(|verb| verb.wildcard()).collect(),
+        retention: stream::RetentionPolicy::WorkQueue,
+        max_messages_per_subject: 1,
+        max_message_size: REQUEST_BYTES,
+        allow_message_schedules: true,
+        ..common()
+    }
+}
+
+fn common() -> stream::Config {
+    stream::Config {
+        discard: stream::DiscardPolicy::Old,
+        storage: stream::StorageType::File,
+        duplicate_window: Duration::from_secs(120),
+        allow_direct: true,
+        ..Default::default()
+    }
+}
+
+/// Every key-value bucket.
+#[must_use]
+pub fn buckets() -> Vec<kv::Config> {
+    let bucket = |name: &str, description: &str| kv::Config {
+        bucket: name.to_owned(),
+        description: description.to_owned(),
+        history: 1,
+        ..Default::default()
+    };
+    vec![
+        kv::Config {
+            max_age: LEASE_TTL,
+            ..bucket(LEASES, "Who is the active downloader")
+        },
+        bucket(DELETIONS, "First signs of deletion with their evidence, and the fuse"),
+    ]
+}

@@ -1,1 +1,4 @@
-//! Follows the log into Elasticsearch
+//! Follows the log into Elasticsearch.
+
+pub mod marks;
+pub mod plan;

@@ -630,7 +630,7 @@ fn every_rule_left_out_is_caught_by_a_recorded_seed() {
             },
         ),
         (
-            0,
+            8,
             state,
             Rules {
                 ack_when_durable: false,

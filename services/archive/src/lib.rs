@@ -1,1 +1,26 @@
-//! What raw JSON means: documents, the private merge, what is private
+//! What raw JSON means: which side of the privacy wall it belongs to, and the documents that are made of it.
+//!
+//! Everything here is a pure function of bytes as GitHub sent them (or as the old system stored them): no clock, no I/O.
+//! The indexer, the API and the snapshots all ask this crate, so that they cannot disagree about what is private.
+//!
+//! Invariants:
+//! - Raw JSON is spliced, never re-serialised: a value of a document is byte for byte the value that GitHub sent,
+//!   odd numbers and escapes included.
+//! - Privacy fails closed: what cannot be judged is private.
+//! - No error quotes content.
+//!
+//! The steps, one a file: [`parse`](Archived::parse) → [`classify`](Archived::classify) (with [`reference`], what an
+//! event names) → documents. [`Marks`] say what was ever written, [`names`] where it is written.
+
+mod classify;
+mod document;
+mod json;
+mod marks;
+pub mod names;
+mod parse;
+mod reference;
+
+pub use classify::{Classified, Rules, Side};
+pub use document::{PRIVATE_FLAG, Stamp, error_stub, issue_document_id, stub, timeline_document_id};
+pub use marks::{Marks, SideMarks};
+pub use parse::{ArchiveError, Archived, Part, Problem};

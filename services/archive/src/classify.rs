@@ -142,8 +142,15 @@ impl Archived<'_> {
         }
     }
 
+    /// The issue's own place is no secret where the issue is none: GitHub served it as an issue of the mirrored
+    /// repository, even if its links still tell an earlier or later name.
     fn withheld(&self, issue: Side, rules: &Rules) -> BTreeSet<String> {
-        let named = |member: &&Member<'_>| issue == Side::Public && !passes(&References::of_member(member), rules);
+        if issue == Side::Private {
+            return BTreeSet::new();
+        }
+        let mut rules = rules.clone();
+        rules.public.extend(repositories_of(&self.issue));
+        let named = |member: &&Member<'_>| !passes(&References::of_member(member), &rules);
         self.issue
             .iter()
             .filter(named)

@@ -1,0 +1,74 @@
+//! Issues and comments as GitHub really sent them: recorded deliveries of `@octokit/webhooks-examples`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bugstream_archive::{Archived, Rules, Side};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+#[derive(Deserialize)]
+struct Group<'a> {
+    name: String,
+    #[serde(borrow)]
+    examples: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Delivery<'a> {
+    #[serde(borrow)]
+    issue: &'a RawValue,
+    #[serde(borrow)]
+    comment: Option<&'a RawValue>,
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+}
+
+fn recorded() -> String {
+    let folder =
+        std::env::var_os("BUGSTREAM_TEST_FIXTURES").expect("no fixtures: run these tests by `cargo stack test`");
+    let path = PathBuf::from(folder).join("node_modules/@octokit/webhooks-examples/api.github.com/index.json");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn recorded_issues_and_comments_are_public_and_keep_every_member() {
+    let recorded = recorded();
+    let groups: Vec<Group<'_>> = serde_json::from_str(&recorded).unwrap();
+    let issues = groups.iter().filter(|g| matches!(&*g.name, "issues" | "issue_comment"));
+    let deliveries: Vec<Delivery<'_>> = issues
+        .flat_map(|g| &g.examples)
+        .map(|e| serde_json::from_str(e.get()).unwrap())
+        .collect();
+    assert!(deliveries.len() > 30, "only {} deliveries", deliveries.len());
+    for delivery in &deliveries {
+        check(delivery);
+    }
+}
+
+fn check(delivery: &Delivery<'_>) {
+    let rules = Rules {
+        repository: delivery.repository.full_name.parse().unwrap(),
+        private_partner: None,
+        public: [].into(),
+    };
+    let timeline = format!("[{}]", delivery.comment.map_or("", RawValue::get));
+    let archived = Archived::parse(delivery.issue.get().as_bytes(), timeline.as_bytes()).unwrap();
+    let classified = archived.classify(&rules);
+    assert_eq!(classified.issue(), Side::Public);
+    assert!(classified.timeline().iter().all(|side| *side == Side::Public));
+    let merged = archived.merged_issue(&classified);
+    let members = |json| serde_json::from_slice::<BTreeMap<String, &RawValue>>(json).unwrap();
+    let (got, want) = (members(&merged), members(delivery.issue.get().as_bytes()));
+    assert!(
+        got.iter()
+            .map(|(k, v)| (k, v.get()))
+            .eq(want.iter().map(|(k, v)| (k, v.get()))),
+        "{:?}",
+        want.keys()
+    );
+}

@@ -77,6 +77,18 @@ pub struct Classified {
 }
 
 impl Classified {
+    /// Sides that something other than [`Archived::classify`] chose, for models of what happens to them: nothing is
+    /// merged and nothing withheld.
+    #[must_use]
+    pub fn of_sides(issue: Side, timeline: Vec<Side>) -> Self {
+        Self {
+            issue,
+            timeline,
+            merge: None,
+            withheld: BTreeSet::new(),
+        }
+    }
+
     /// The side of the issue document.
     #[must_use]
     pub fn issue(&self) -> Side {

@@ -154,19 +154,16 @@ impl Archived<'_> {
         }
     }
 
-    /// The issue's own place is no secret where the issue is none: GitHub served it as an issue of the mirrored
-    /// repository, even if its links still tell an earlier or later name.
+    /// Members of a public issue that are about another issue, as `parent_issue_url` is, and name what is not known to
+    /// be public. All others are the issue's own, whatever name of its repository their links still tell.
     fn withheld(&self, issue: Side, rules: &Rules) -> BTreeSet<String> {
-        if issue == Side::Private {
-            return BTreeSet::new();
-        }
-        let mut rules = rules.clone();
-        rules.public.extend(repositories_of(&self.issue));
-        let named = |member: &&Member<'_>| !passes(&References::of_member(member), &rules);
+        let elsewhere = |m: &&Member<'_>| !matches!(Subject::of(&m.name), Subject::Nothing);
+        let tells = |m: &&Member<'_>| issue == Side::Public && !passes(&References::of_member(m), rules);
         self.issue
             .iter()
-            .filter(named)
-            .map(|member| member.name.to_string())
+            .filter(elsewhere)
+            .filter(tells)
+            .map(|m| m.name.to_string())
             .collect()
     }
 }
@@ -196,7 +193,7 @@ fn is_public(event: &[Member<'_>], rules: &Rules) -> bool {
     told && passes(&References::of(event), rules)
 }
 
-/// What an event of a kind is about, besides its own issue.
+/// What an event of a kind is about, or a member of that name, besides its own issue.
 enum Subject {
     Nothing,
     /// A place that the event does not name, or whose visibility no answer tells.

@@ -64,11 +64,13 @@ fn check(delivery: &Delivery<'_>) {
     let merged = archived.merged_issue(&classified);
     let members = |json| serde_json::from_slice::<BTreeMap<String, &RawValue>>(json).unwrap();
     let (got, want) = (members(&merged), members(delivery.issue.get().as_bytes()));
-    assert!(
-        got.iter()
-            .map(|(k, v)| (k, v.get()))
-            .eq(want.iter().map(|(k, v)| (k, v.get()))),
-        "{:?}",
-        want.keys()
-    );
+    for (name, value) in &want {
+        assert_eq!(
+            got.get(name).map(|v| v.get()),
+            Some(value.get()),
+            "{name} of {}",
+            delivery.repository.full_name
+        );
+    }
+    assert_eq!(got.len(), want.len());
 }

@@ -1,0 +1,282 @@
+//! Elasticsearch as a single node.
+//!
+//! Two processes: a launcher, which this library starts, and the server itself, which the pid file names. Killing the
+//! launcher makes the server shut down cleanly, so [`Elasticsearch::kill9`] goes for the server.
+//!
+//! As root the server runs as the unprivileged user (it refuses root), so its folder must be one that this user can
+//! reach: not below a home of mode 0700.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{Gid, Uid};
+use rustix::process::Signal;
+
+use super::{START, STOP, answers, on_port};
+use crate::ports;
+use crate::process::{Identity, Process, wait_until};
+use crate::provision::{Distribution, UNPRIVILEGED};
+
+/// What an Elasticsearch needs to start.
+#[derive(Debug, Clone)]
+pub struct ElasticsearchOptions {
+    /// The unpacked server and its Java.
+    pub distribution: Distribution,
+    /// The folder for configuration, data, snapshots (`path.repo`) and the log (`elasticsearch.log`); created if missing.
+    pub dir: PathBuf,
+    /// HTTP port on 127.0.0.1, 0 for a free one.
+    pub port: u16,
+    /// Java heap in MB; 512 MB serve hundreds of small test indices.
+    pub heap_mb: u32,
+}
+
+impl ElasticsearchOptions {
+    /// A server on a free port with 512 MB of heap.
+    #[must_use]
+    pub fn new(distribution: Distribution, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            distribution,
+            dir: dir.into(),
+            port: 0,
+            heap_mb: 512,
+        }
+    }
+}
+
+/// A running Elasticsearch. Dropping it kills it; its folder stays.
+#[derive(Debug)]
+pub struct Elasticsearch {
+    options: ElasticsearchOptions,
+    process: Process,
+}
+
+impl Elasticsearch {
+    /// Starts the server and waits until its cluster is ready for reading and writing.
+    ///
+    /// # Errors
+    /// The folder cannot be written or (as root) entered by the unprivileged user; the server ends or does not get
+    /// ready (with the end of its log).
+    pub fn start(options: ElasticsearchOptions) -> Result<Self> {
+        on_port(options.port, |port| {
+            let options = ElasticsearchOptions {
+                port,
+                ..options.clone()
+            };
+            let process = launch(&options)?;
+            Ok(Self { options, process })
+        })
+    }
+
+    /// Its address, `http://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url(self.options.port)
+    }
+
+    /// Process id of the server itself, not of its launcher.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn pid(&self) -> Result<u32> {
+        let text = fs::read_to_string(pid_file(&self.options.dir)).context("Elasticsearch does not run")?;
+        text.trim().parse().context("Elasticsearch wrote no pid")
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        log(&self.options.dir)
+    }
+
+    /// Kills the server itself without warning (SIGKILL), as a crash does, and waits for its launcher's end.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill9(&mut self) -> Result<()> {
+        let server = Identity::of(self.pid()?).context("Elasticsearch does not run")?;
+        server.signal(Signal::KILL);
+        wait_until(STOP, || self.process.has_ended());
+        self.process.kill();
+        Ok(())
+    }
+
+    /// Stops the server politely and waits for its end.
+    pub fn stop(&mut self) {
+        self.process.stop(STOP);
+    }
+
+    /// Starts it again on the same port and data, killing it first if it still runs, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Elasticsearch::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = launch(&self.options)?;
+        Ok(())
+    }
+
+    /// Lets the server outlive this process. The identity is the launcher's: ending it ends the server cleanly.
+    ///
+    /// # Errors
+    /// It has already ended.
+    pub fn detach(self) -> Result<Identity> {
+        self.process.detach()
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+fn log(dir: &Path) -> PathBuf {
+    dir.join("elasticsearch.log")
+}
+
+fn pid_file(dir: &Path) -> PathBuf {
+    dir.join("run/pid")
+}
+
+fn launch(options: &ElasticsearchOptions) -> Result<Process> {
+    prepare(options).with_context(|| format!("cannot prepare {}", options.dir.display()))?;
+    let mut process = Process::start("elasticsearch", command(options), &log(&options.dir))?;
+    let health = format!(
+        "{}/_cluster/health?wait_for_status=yellow&timeout=1s",
+        url(options.port)
+    );
+    process.wait_ready(START, || answers(&health))?;
+    Ok(process)
+}
+
+fn command(options: &ElasticsearchOptions) -> Command {
+    let program = options.distribution.home.join("bin/elasticsearch");
+    let mut command = match unprivileged() {
+        Some(user) => {
+            let mut command = Command::new("setpriv");
+            command.args([
+                format!("--reuid={user}"),
+                format!("--regid={user}"),
+                "--clear-groups".to_owned(),
+            ]);
+            command.arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.arg("-p").arg(pid_file(&options.dir)).current_dir(&options.dir);
+    // Whatever Java the caller's shell is set up for must not reach the server.
+    for leaked in [
+        "JAVA_HOME",
+        "JAVA_TOOL_OPTIONS",
+        "_JAVA_OPTIONS",
+        "JAVA_OPTS",
+        "ES_HOME",
+        "CLI_JAVA_OPTS",
+    ] {
+        command.env_remove(leaked);
+    }
+    command.env("ES_JAVA_HOME", &options.distribution.java_home);
+    command.env(
+        "ES_JAVA_OPTS",
+        format!("-Xms{0}m -Xmx{0}m -XX:-AlwaysPreTouch", options.heap_mb),
+    );
+    command
+        .env("ES_PATH_CONF", options.dir.join("config"))
+        .env("ES_TMPDIR", options.dir.join("tmp"));
+    command
+}
+
+fn unprivileged() -> Option<u32> {
+    rustix::process::geteuid().is_root().then_some(UNPRIVILEGED)
+}
+
+/// Writes the configuration and gives the folder to the user who will run the server.
+fn prepare(options: &ElasticsearchOptions) -> Result<()> {
+    let dir = &options.dir;
+    for folder in ["config/jvm.options.d", "data", "snapshots", "tmp", "run", "logs"] {
+        fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot create {folder}"))?;
+    }
+    let shipped = options.distribution.home.join("config");
+    fs::copy(shipped.join("jvm.options"), dir.join("config/jvm.options")).context("cannot copy jvm.options")?;
+    fs::write(dir.join("config/log4j2.properties"), LOGGING).context("cannot write log4j2.properties")?;
+    fs::write(dir.join("config/elasticsearch.yml"), settings(options)?).context("cannot write elasticsearch.yml")?;
+    // A pid file of an earlier run would name somebody else's process.
+    let _ = fs::remove_file(pid_file(dir));
+    match unprivileged() {
+        Some(user) => hand_over(dir, user),
+        None => Ok(()),
+    }
+}
+
+/// Makes the unprivileged user the owner of the folder's first two levels; what it writes below is its own anyway.
+fn hand_over(dir: &Path, user: u32) -> Result<()> {
+    let absolute = dir.canonicalize().context("cannot resolve the folder")?;
+    let closed = absolute
+        .ancestors()
+        .skip(1)
+        .find(|above| !crate::provision::enterable(above));
+    if let Some(closed) = closed {
+        bail!(
+            "{} is closed to other users, and Elasticsearch refuses to run as root",
+            closed.display()
+        );
+    }
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+    let own = |path: &Path| rustix::fs::chown(path, Some(uid), Some(gid)).with_context(|| path.display().to_string());
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).context("cannot open the folder")?;
+    own(dir)?;
+    for folder in [
+        "config",
+        "config/jvm.options.d",
+        "data",
+        "snapshots",
+        "tmp",
+        "run",
+        "logs",
+    ] {
+        own(&dir.join(folder))?;
+    }
+    for file in ["jvm.options", "log4j2.properties", "elasticsearch.yml"] {
+        own(&dir.join("config").join(file))?;
+    }
+    Ok(())
+}
+
+/// Everything goes to standard output, hence to the one log.
+const LOGGING: &str = "\
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d{ISO8601}][%-5p][%c{1.}] %m%n
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+";
+
+fn settings(options: &ElasticsearchOptions) -> Result<String> {
+    let quoted = |path: PathBuf| serde_json::Value::from(path.display().to_string());
+    let (port, dir) = (options.port, &options.dir);
+    // Nothing connects to the transport port of a single node, but it must have one.
+    let transport = ports::free()?;
+    Ok(format!(
+        "cluster.name: bugstream\n\
+         discovery.type: single-node\n\
+         network.host: 127.0.0.1\n\
+         http.port: {port}\n\
+         transport.port: {transport}\n\
+         path.data: {data}\n\
+         path.logs: {logs}\n\
+         path.repo: {repo}\n\
+         # Without passwords: it listens on loopback only.\n\
+         xpack.security.enabled: false\n\
+         # On a nearly full disk it would refuse writes, and a workstation's disk is often nearly full.\n\
+         cluster.routing.allocation.disk.threshold_enabled: false\n\
+         # One shared server holds the small indices of every test of a run.\n\
+         cluster.max_shards_per_node: 10000\n",
+        data = quoted(dir.join("data")),
+        logs = quoted(dir.join("logs")),
+        repo = quoted(dir.join("snapshots")),
+    ))
+}

@@ -1,4 +1,3 @@
 //! Follows the log into Elasticsearch.
 
-pub mod marks;
 pub mod plan;

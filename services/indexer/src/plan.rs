@@ -11,22 +11,10 @@
 //!
 //! Not here: where a document belongs (the archive decides that) and how it is sent (`bulk`).
 
-use crate::marks::Marks;
+use bugstream_archive::{Classified, Marks, Side};
 
 #[cfg(test)]
 mod model;
-
-/// A side of the privacy wall: which index a document is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// Anyone may read it.
-    Public,
-    /// Readers with the right to private documents only.
-    Private,
-}
-
-/// Both sides of the privacy wall, in the order in which they are written.
-pub const SIDES: [Side; 2] = [Side::Public, Side::Private];
 
 /// Which document of an issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,47 +45,30 @@ pub struct Write {
     pub content: Content,
 }
 
-/// Where the current documents of an issue belong. A deleted issue has none.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Placement {
-    /// The issue document's side.
-    pub issue: Option<Side>,
-    /// The side of each timeline event, by position.
-    pub timeline: Vec<Side>,
-}
-
-/// First phase: on each side every timeline position below its mark, in order.
+/// First phase: on each side every timeline position below its mark, in order. `placed` is where the current documents
+/// belong; a deleted issue has none.
 ///
 /// Lazy, because a timeline may have thousands of events and each write is sent as soon as it is made.
-pub fn timeline_writes<'a>(marks: &Marks, placement: &'a Placement) -> impl Iterator<Item = Write> + 'a {
-    let marks = *marks;
-    SIDES.into_iter().flat_map(move |side| {
-        (0..marks.side(side).timeline).map(move |position| Write {
+pub fn timeline_writes(marks: Marks, placed: Option<&Classified>) -> impl Iterator<Item = Write> {
+    Side::ALL.into_iter().flat_map(move |side| {
+        (0..marks.of(side).timeline).map(move |position| Write {
             side,
             slot: Slot::Position(position),
-            content: belongs(placement.side_of(position) == Some(side)),
+            content: belongs(placed.and_then(|p| p.timeline().get(position as usize)) == Some(&side)),
         })
     })
 }
 
 /// Second phase, after the first is durable: the issue document on each side where it is or ever was.
 #[must_use]
-pub fn issue_writes(marks: &Marks, placement: &Placement) -> Vec<Write> {
-    SIDES
-        .into_iter()
-        .filter(|side| marks.side(*side).issue)
-        .map(|side| Write {
-            side,
-            slot: Slot::Issue,
-            content: belongs(placement.issue == Some(side)),
-        })
-        .collect()
-}
-
-impl Placement {
-    fn side_of(&self, position: u32) -> Option<Side> {
-        self.timeline.get(usize::try_from(position).ok()?).copied()
-    }
+pub fn issue_writes(marks: Marks, placed: Option<&Classified>) -> Vec<Write> {
+    let ever_there = |side: &Side| marks.of(*side).issue;
+    let write = |side| Write {
+        side,
+        slot: Slot::Issue,
+        content: belongs(placed.is_some_and(|p| p.issue() == side)),
+    };
+    Side::ALL.into_iter().filter(ever_there).map(write).collect()
 }
 
 fn belongs(here: bool) -> Content {

@@ -13,8 +13,9 @@
 //! is no such rule: with all the others in force, requests of a worker that lost its message do no harm. It exists for
 //! the rebuild, which must know when the last request of anyone is over.
 
-use super::{Content, Placement, SIDES, Side, Slot, Write, issue_writes, timeline_writes};
-use crate::marks::Marks;
+use bugstream_archive::{Classified, Marks, Side};
+
+use super::{Content, Slot, Write, issue_writes, timeline_writes};
 
 /// Which rules hold. All of them in production.
 #[derive(Debug, Clone, Copy)]
@@ -103,10 +104,8 @@ impl Raw {
     }
 
     /// Fail closed, as the archive does: every event of a private issue is private.
-    fn placement(&self, rules_changed: bool) -> Placement {
-        let Some((issue, timeline)) = &self.0 else {
-            return Placement::default();
-        };
+    fn placed(&self, rules_changed: bool) -> Option<Classified> {
+        let (issue, timeline) = self.0.as_ref()?;
         let issue = issue.side(rules_changed);
         let event = |s: &Secrecy| {
             if issue == Side::Private {
@@ -115,10 +114,7 @@ impl Raw {
                 s.side(rules_changed)
             }
         };
-        Placement {
-            issue: Some(issue),
-            timeline: timeline.iter().map(event).collect(),
-        }
+        Some(Classified::of_sides(issue, timeline.iter().map(event).collect()))
     }
 }
 
@@ -200,15 +196,19 @@ impl Elastic {
 }
 
 fn expected(event: &Event, rules_changed: bool) -> [[u64; SLOTS]; 2] {
-    let placement = event.raw.placement(rules_changed);
     let mut want = [[0; SLOTS]; 2];
-    for (position, side) in placement.timeline.iter().enumerate() {
+    let Some(placed) = event.raw.placed(rules_changed) else {
+        return want;
+    };
+    for (position, side) in placed.timeline().iter().enumerate() {
         want[*side as usize][position] = event.revision;
     }
-    if let Some(side) = placement.issue {
-        want[side as usize][index(Slot::Issue)] = event.revision;
-    }
+    want[placed.issue() as usize][index(Slot::Issue)] = event.revision;
     want
+}
+
+fn grow(past: Marks, placed: Option<&Classified>) -> Marks {
+    placed.map_or(past, |placed| past.grow(placed))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -229,7 +229,7 @@ struct Worker {
     id: u32,
     event: usize,
     phase: Phase,
-    placement: Placement,
+    placed: Option<Classified>,
     open: usize,
     lease_over: bool,
 }
@@ -395,18 +395,18 @@ impl World {
         let delete = !self.log.is_empty() && self.dice.percent(25);
         let raw = if delete { Raw(None) } else { Raw::roll(&mut self.dice) };
         let revision = self.next_revision();
-        let marks = self.marks(&raw.placement(self.rules_changed));
+        let marks = self.marks(raw.placed(self.rules_changed).as_ref());
         self.append(Event { revision, raw, marks });
         self.planned -= 1;
     }
 
-    fn marks(&self, placement: &Placement) -> Marks {
+    fn marks(&self, placed: Option<&Classified>) -> Marks {
         let past = match self.log.last() {
             None => Marks::default(),
             Some(newest) if self.rules.marks_of_the_past => newest.marks,
-            Some(newest) => Marks::default().grow(&newest.raw.placement(self.rules_changed)),
+            Some(newest) => grow(Marks::default(), newest.raw.placed(self.rules_changed).as_ref()),
         };
-        past.grow(placement)
+        grow(past, placed)
     }
 
     /// An index request, or an event whose marks do not cover what it places now.
@@ -419,7 +419,7 @@ impl World {
             newest.revision
         };
         let covering = if self.rules.marks_cover_new_rules {
-            self.marks(&newest.raw.placement(self.rules_changed))
+            self.marks(newest.raw.placed(self.rules_changed).as_ref())
         } else {
             newest.marks
         };
@@ -437,13 +437,13 @@ impl World {
         let event = pending[self.dice.below(pending.len())];
         self.messages[event] = Message::Held;
         self.next_worker += 1;
-        let placement = self.log[event].raw.placement(self.rules_changed);
+        let placed = self.log[event].raw.placed(self.rules_changed);
         let (id, phase) = (self.next_worker, Phase::Start);
         self.workers.push(Worker {
             id,
             event,
             phase,
-            placement,
+            placed,
             open: 0,
             lease_over: false,
         });
@@ -488,12 +488,12 @@ impl World {
         let was_issue = request.write.slot == Slot::Issue && request.write.content == Content::Document;
         let visible = documents[request.write.side as usize][index(Slot::Issue)] == (request.revision, State::Live);
         let older = |side: Side| {
-            (0..event.marks.side(side).timeline).any(|p| {
+            (0..event.marks.of(side).timeline).any(|p| {
                 let (revision, state) = documents[side as usize][p as usize];
                 revision < request.revision && state == State::Live
             })
         };
-        was_issue && visible && SIDES.into_iter().any(older)
+        was_issue && visible && Side::ALL.into_iter().any(older)
     }
 
     fn step(&mut self) {
@@ -517,7 +517,8 @@ impl World {
         if worker.event + 1 < self.log.len() {
             return self.ack(chosen);
         }
-        let covers = self.log[worker.event].marks.cover(&worker.placement);
+        let marks = self.log[worker.event].marks;
+        let covers = worker.placed.as_ref().is_none_or(|placed| marks.covers(placed));
         if !covers && self.rules.marks_cover_new_rules {
             self.publish_again();
             return self.ack(chosen);
@@ -530,19 +531,19 @@ impl World {
 
     fn first_phase(&mut self, chosen: usize) {
         let worker = &self.workers[chosen];
-        let writes = timeline_writes(&self.log[worker.event].marks, &worker.placement).collect();
+        let writes = timeline_writes(self.log[worker.event].marks, worker.placed.as_ref()).collect();
         self.send(chosen, writes, Phase::Timeline);
     }
 
     fn second_phase(&mut self, chosen: usize) {
         let worker = &self.workers[chosen];
-        let writes = issue_writes(&self.log[worker.event].marks, &worker.placement);
+        let writes = issue_writes(self.log[worker.event].marks, worker.placed.as_ref());
         self.send(chosen, writes, Phase::Issue);
     }
 
     fn send(&mut self, chosen: usize, mut writes: Vec<Write>, phase: Phase) {
         let worker = &mut self.workers[chosen];
-        let own = worker.placement.issue.unwrap_or(Side::Public);
+        let own = worker.placed.as_ref().map_or(Side::Public, Classified::issue);
         writes.retain(|w| self.rules.marks_across_the_wall || w.side == own || w.content == Content::Document);
         worker.phase = phase;
         worker.open += writes.len();
@@ -586,58 +587,19 @@ fn requests_of_a_worker_without_a_lease_do_no_harm() {
 #[test]
 fn every_rule_left_out_is_caught_by_a_recorded_seed() {
     let (state, torn) = ("wrong final state", "an issue was visible before its timeline");
-    for (seed, wrong, rules) in [
-        (4, state, Rules { versions: false, ..ALL }),
-        (1676, state, Rules { stubs: false, ..ALL }),
-        (
-            4,
-            state,
-            Rules {
-                marks_of_the_past: false,
-                ..ALL
-            },
-        ),
-        (
-            0,
-            state,
-            Rules {
-                marks_across_the_wall: false,
-                ..ALL
-            },
-        ),
-        (
-            83,
-            state,
-            Rules {
-                marks_cover_new_rules: false,
-                ..ALL
-            },
-        ),
-        (
-            1,
-            state,
-            Rules {
-                raised_revision: false,
-                ..ALL
-            },
-        ),
-        (
-            0,
-            torn,
-            Rules {
-                issue_last: false,
-                ..ALL
-            },
-        ),
-        (
-            8,
-            state,
-            Rules {
-                ack_when_durable: false,
-                ..ALL
-            },
-        ),
-    ] {
+    let table: [(u64, &str, fn(&mut Rules)); 8] = [
+        (4, state, |rules| rules.versions = false),
+        (1676, state, |rules| rules.stubs = false),
+        (4, state, |rules| rules.marks_of_the_past = false),
+        (0, state, |rules| rules.marks_across_the_wall = false),
+        (83, state, |rules| rules.marks_cover_new_rules = false),
+        (1, state, |rules| rules.raised_revision = false),
+        (0, torn, |rules| rules.issue_last = false),
+        (8, state, |rules| rules.ack_when_durable = false),
+    ];
+    for (seed, wrong, leave_out) in table {
+        let mut rules = ALL;
+        leave_out(&mut rules);
         assert_eq!(World::new(seed, rules).run(), Err(wrong), "seed {seed} with {rules:?}");
         assert_eq!(World::new(seed, ALL).run(), Ok(()), "seed {seed} with every rule");
     }

@@ -12,6 +12,9 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use crate::start::Options;
 
+/// A bulk request is linked to every issue in it; the SDK's usual 128 links would lose most of a large one.
+const MAX_LINKS: u32 = 2_048;
+
 /// What traces and metrics are sent through.
 pub(crate) struct Providers {
     /// Always there: without an exporter it still makes the ids that messages carry on.
@@ -22,7 +25,9 @@ pub(crate) struct Providers {
 
 /// Builds both. Nothing is sent before there is something to send, so a collector that is away is no error.
 pub(crate) fn providers(options: &Options) -> anyhow::Result<Providers> {
-    let tracer = SdkTracerProvider::builder().with_resource(resource(options));
+    let tracer = SdkTracerProvider::builder()
+        .with_max_links_per_span(MAX_LINKS)
+        .with_resource(resource(options));
     let Some(endpoint) = options.otlp_endpoint.as_deref() else {
         return Ok(Providers {
             tracer: tracer.build(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
@@ -183,11 +184,9 @@ impl Drop for Telemetry {
     }
 }
 
-type Flushed = opentelemetry_sdk::error::OTelSdkResult;
-
 /// Runs a flush on a thread of its own: the SDK's time limits are per signal, and not every part keeps them.
 /// False if there is no thread left to have; then what is held is lost, which is better than a hang.
-fn apart(done: &mpsc::Sender<Flushed>, flush: impl FnOnce() -> Flushed + Send + 'static) -> bool {
+fn apart(done: &mpsc::Sender<OTelSdkResult>, flush: impl FnOnce() -> OTelSdkResult + Send + 'static) -> bool {
     let done = done.clone();
     std::thread::Builder::new()
         .name("telemetry-flush".to_owned())
@@ -198,17 +197,17 @@ fn apart(done: &mpsc::Sender<Flushed>, flush: impl FnOnce() -> Flushed + Send + 
         .is_ok()
 }
 
-fn wait(finished: &mpsc::Receiver<Flushed>, count: usize) {
+fn wait(finished: &mpsc::Receiver<OTelSdkResult>, count: usize) {
     let deadline = Instant::now() + FLUSH_LIMIT;
     for _ in 0..count {
         let left = deadline.saturating_duration_since(Instant::now());
         match finished.recv_timeout(left) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "telemetry was not flushed"),
-            Err(_) => {
+            Err(_) | Ok(Err(OTelSdkError::Timeout(_))) => {
                 tracing::warn!(limit_s = FLUSH_LIMIT.as_secs(), "telemetry was not flushed in time");
                 return;
             }
+            // What else failed, the SDK has logged itself.
+            Ok(_) => {}
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn providers(options: &Options) -> anyhow::Result<Providers> {
     let tracer = SdkTracerProvider::builder()
         .with_max_links_per_span(MAX_LINKS)
         .with_resource(resource(options));
-    let Some(endpoint) = options.otlp_endpoint.as_deref() else {
+    let Some(endpoint) = options.otlp_endpoint.as_deref().filter(|given| !given.is_empty()) else {
         return Ok(Providers {
             tracer: tracer.build(),
             meter: None,

@@ -43,10 +43,10 @@ pub struct Options {
     pub version: &'static str,
     /// The shape of log lines.
     pub format: Format,
-    /// Directives as in `RUST_LOG`; [`DEFAULT_FILTER`] where none are given. They govern the log only, not traces.
+    /// Directives as in `RUST_LOG`; [`DEFAULT_FILTER`] where there are none. They govern the log only, not traces.
     pub filter: Option<String>,
     /// Base URL of an OTLP collector that speaks HTTP with protobuf (`/v1/traces` and `/v1/metrics` are
-    /// appended), as in `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one nothing is exported.
+    /// appended), as in `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one, or with an empty one, nothing is exported.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -132,7 +132,12 @@ fn install(options: &Options) -> anyhow::Result<Telemetry> {
 }
 
 fn filter(options: &Options) -> anyhow::Result<EnvFilter> {
-    let directives = options.filter.as_deref().unwrap_or(DEFAULT_FILTER);
+    let given = options
+        .filter
+        .as_deref()
+        .map(str::trim)
+        .filter(|given| !given.is_empty());
+    let directives = given.unwrap_or(DEFAULT_FILTER);
     EnvFilter::builder()
         .parse(directives)
         .with_context(|| format!("the log filter does not parse: {directives:?} (RUST_LOG)"))
@@ -236,8 +241,10 @@ mod tests {
 
     #[test]
     fn the_default_filter_parses_and_quietens_libraries() {
-        let filter = filter(&options(None)).expect("the default parses").to_string();
-        assert!(filter.contains("async_nats=warn"), "{filter}");
+        for nothing in [None, Some(""), Some(" ")] {
+            let filter = filter(&options(nothing)).expect("the default parses").to_string();
+            assert!(filter.contains("async_nats=warn"), "{filter}");
+        }
     }
 
     #[test]

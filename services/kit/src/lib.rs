@@ -1,1 +1,20 @@
-//! The chassis of every service: configuration, start and stop, health, the consumer loop, the log
+//! The chassis of every service: configuration, start and stop, health, the consumer loop, the log.
+//!
+//! A service is a `main` of a few lines ([`service::main`]) over its library's `run(config, context)`. What two services
+//! need lies here; what they must agree on by wire lies in `bugstream_proto`.
+
+pub mod broker;
+pub mod chance;
+pub mod clock;
+pub mod config;
+pub mod consume;
+pub mod dead_letter;
+pub mod elastic;
+pub mod health;
+pub mod log;
+pub mod objects;
+pub mod publish;
+pub mod requests;
+pub mod secret;
+pub mod service;
+pub mod tls;

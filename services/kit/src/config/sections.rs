@@ -1,0 +1,409 @@
+//! The sections that several services read. Each is checked when it is read; a service's own section is its own.
+
+use std::path::PathBuf;
+
+use bugstream_proto::{IssueId, RepoName};
+use serde::Deserialize;
+use url::Url;
+
+use super::{ConfigError, Settings};
+use crate::secret::Secret;
+
+/// `[nats]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nats {
+    /// Servers, comma-separated.
+    pub url: String,
+    /// Path of a credentials file.
+    pub credentials: Option<PathBuf>,
+    /// Replicas of every stream that is created, 1 to 5.
+    pub replicas: usize,
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            credentials: None,
+            replicas: 1,
+        }
+    }
+}
+
+impl Nats {
+    /// Reads and checks the section.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let nats: Self = settings.section("nats")?;
+        for url in nats.url.split(',') {
+            let good = Url::parse(url.trim()).is_ok_and(|url| {
+                matches!(url.scheme(), "nats" | "tls" | "ws" | "wss")
+                    && url.host_str().is_some_and(|host| !host.is_empty())
+            });
+            if !good {
+                let found = super::without_password(url);
+                return Err(settings.wrong("nats.url", "is not a NATS URL", Some(&found), "write nats://host:4222"));
+            }
+        }
+        if !(1..=5).contains(&nats.replicas) {
+            let found = nats.replicas.to_string();
+            return Err(settings.wrong(
+                "nats.replicas",
+                "is not between 1 and 5",
+                Some(&found),
+                "write 1, 3 or 5",
+            ));
+        }
+        Ok(nats)
+    }
+}
+
+/// How objects are stored. Both are readable at any time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Plain JSON.
+    #[default]
+    None,
+    /// Zstandard.
+    Zstd,
+}
+
+/// `[object_store]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObjectStoreSection {
+    url: Option<String>,
+    #[serde(default)]
+    compression: Compression,
+}
+
+/// `[object_store]`, checked.
+#[derive(Debug, Clone)]
+pub struct ObjectStore {
+    /// `file://` or `s3://`.
+    pub url: Url,
+    /// For new objects.
+    pub compression: Compression,
+}
+
+impl ObjectStore {
+    /// Reads and checks the section.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let section: ObjectStoreSection = settings.section("object_store")?;
+        let example = "write a directory, file:///var/lib/bugstream/objects or s3://bucket/prefix";
+        let Some(text) = section.url else {
+            return Err(settings.wrong("object_store.url", "is missing", None, example));
+        };
+        let url = store_url(&text)
+            .ok_or_else(|| settings.wrong("object_store.url", "names no object store", Some(&text), example))?;
+        Ok(Self {
+            url,
+            compression: section.compression,
+        })
+    }
+}
+
+fn store_url(text: &str) -> Option<Url> {
+    if !text.contains("://") {
+        let path = std::path::absolute(text).ok()?;
+        return Url::from_directory_path(path).ok();
+    }
+    let url = Url::parse(text).ok()?;
+    let good = match url.scheme() {
+        "file" => url.to_file_path().is_ok(),
+        "s3" => url.host_str().is_some_and(|bucket| !bucket.is_empty()),
+        _ => false,
+    };
+    good.then_some(url)
+}
+
+/// `[elasticsearch]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Elasticsearch {
+    /// URL of a node.
+    pub node: String,
+    /// An encoded API key (base64 of `id:key`).
+    pub api_key: Option<Secret>,
+    /// For basic authentication.
+    pub username: Option<String>,
+    /// For basic authentication.
+    pub password: Option<Secret>,
+    /// Put before every index, alias and template name.
+    pub prefix: String,
+}
+
+impl Default for Elasticsearch {
+    fn default() -> Self {
+        let node = "http://127.0.0.1:9200".to_owned();
+        Self {
+            node,
+            api_key: None,
+            username: None,
+            password: None,
+            prefix: String::new(),
+        }
+    }
+}
+
+impl Elasticsearch {
+    /// Reads and checks the section.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let section: Self = settings.section("elasticsearch")?;
+        check_http(settings, "elasticsearch.node", &section.node, "http://localhost:9200")?;
+        let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if !section.prefix.chars().all(lower) || section.prefix.starts_with(['-', '_']) {
+            let found = Some(section.prefix.as_str());
+            let write = "write lower-case letters, digits, '-' and '_', beginning with a letter";
+            return Err(settings.wrong("elasticsearch.prefix", "can begin no index name", found, write));
+        }
+        if section.username.is_some() != section.password.is_some() {
+            let write = "set both username and password, or neither";
+            return Err(settings.wrong("elasticsearch.username", "needs its password", None, write));
+        }
+        Ok(section)
+    }
+}
+
+/// `[github]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Github {
+    /// REST API's base URL; for GitHub Enterprise Server `https://host/api/v3`.
+    pub api_url: String,
+    /// A personal access token; without one GitHub allows 60 requests an hour.
+    pub token: Option<Secret>,
+    /// Requests under way at once, 1 to 100.
+    pub concurrency: usize,
+    /// Seconds that one request may take.
+    pub timeout_s: u64,
+    /// The old system's name for the owner of the first repository.
+    pub(super) org: Option<String>,
+    pub(super) repo_public: Option<String>,
+    pub(super) repo_private: Option<String>,
+}
+
+impl Default for Github {
+    fn default() -> Self {
+        Self {
+            api_url: "https://api.github.com".to_owned(),
+            token: None,
+            concurrency: 10,
+            timeout_s: 30,
+            org: None,
+            repo_public: None,
+            repo_private: None,
+        }
+    }
+}
+
+impl Github {
+    /// Reads and checks the section.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let section: Self = settings.section("github")?;
+        check_http(settings, "github.api_url", &section.api_url, "https://api.github.com")?;
+        let printable = |token: &Secret| token.expose().bytes().all(|b| b.is_ascii_graphic());
+        if !section.token.as_ref().is_none_or(printable) {
+            return Err(settings.wrong(
+                "github.token",
+                "has characters that no token has",
+                None,
+                "copy it again",
+            ));
+        }
+        if !(1..=100).contains(&section.concurrency) {
+            let found = section.concurrency.to_string();
+            return Err(settings.wrong(
+                "github.concurrency",
+                "is not between 1 and 100",
+                Some(&found),
+                "write 10",
+            ));
+        }
+        Ok(section)
+    }
+}
+
+/// One mirrored repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// The repository that is mirrored.
+    pub name: RepoName,
+    /// Where reports wait for moderation, if anywhere.
+    pub private: Option<RepoName>,
+    /// Repositories that are known to be public, so that what names them may be shown.
+    pub public: Vec<RepoName>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepositorySection {
+    name: String,
+    private: Option<String>,
+    #[serde(default)]
+    public: Vec<String>,
+}
+
+/// `[[repositories]]`; the old system's flat names describe the first.
+#[derive(Debug, Clone, Default)]
+pub struct Repositories(pub Vec<Repository>);
+
+impl Repositories {
+    /// Reads and checks the list, with `GITHUB_ORG`, `GITHUB_REPO_PUBLIC` and `GITHUB_REPO_PRIVATE` over its first.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; also where no repository is configured at all.
+    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let value = settings
+            .root
+            .get("repositories")
+            .cloned()
+            .unwrap_or_else(|| toml::Value::Array(Vec::new()));
+        let mut sections: Vec<RepositorySection> = value.try_into().map_err(|error: toml::de::Error| ConfigError {
+            problem: format!(
+                "[[repositories]] in {}: {}",
+                settings.file_name(),
+                super::one_line(error.message())
+            ),
+            fix: "write [[repositories]], name = \"owner/name\" and, if there is one, private = \"owner/name\"".into(),
+        })?;
+        if let Some(first) = flat(settings)? {
+            sections.splice(..sections.len().min(1), [first]);
+        }
+        if sections.is_empty() {
+            return Err(ConfigError {
+                problem: "no repository is configured".to_owned(),
+                fix: "write [[repositories]] name = \"owner/name\" in bugstream.toml, or set GITHUB_ORG and \
+                      GITHUB_REPO_PUBLIC"
+                    .to_owned(),
+            });
+        }
+        sections
+            .into_iter()
+            .map(RepositorySection::check)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// The first repository: the default of every command.
+    ///
+    /// # Panics
+    /// Never for a list made by [`Self::read`], which refuses an empty one.
+    #[must_use]
+    pub fn first(&self) -> &Repository {
+        self.0.first().expect("a checked list has a first repository")
+    }
+
+    /// The repository of that name, if it is mirrored.
+    #[must_use]
+    pub fn find(&self, name: &RepoName) -> Option<&Repository> {
+        self.0.iter().find(|repository| &repository.name == name)
+    }
+
+    /// The repository of an issue, if it is mirrored.
+    #[must_use]
+    pub fn of(&self, issue: &IssueId) -> Option<&Repository> {
+        self.find(issue.repo())
+    }
+}
+
+impl RepositorySection {
+    fn check(self) -> Result<Repository, ConfigError> {
+        let parse = |text: &str| {
+            text.parse::<RepoName>().map_err(|error| ConfigError {
+                problem: format!("[[repositories]]: {error}"),
+                fix: "write owner/name as GitHub shows it".to_owned(),
+            })
+        };
+        let name = parse(&self.name)?;
+        let private = self.private.as_deref().map(parse).transpose()?;
+        if private.as_ref() == Some(&name) {
+            return Err(ConfigError {
+                problem: format!("[[repositories]]: {name} cannot be its own private partner"),
+                fix: "name the repository where reports wait for moderation, or leave private out".to_owned(),
+            });
+        }
+        Ok(Repository {
+            name,
+            private,
+            public: self.public.iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn flat(settings: &Settings) -> Result<Option<RepositorySection>, ConfigError> {
+    let github: Github = settings.section("github")?;
+    let Some(public) = github.repo_public else {
+        return Ok(None);
+    };
+    let full = |name: String| match (&github.org, name.contains('/')) {
+        (_, true) => Ok(name),
+        (Some(org), false) => Ok(format!("{org}/{name}")),
+        (None, false) => Err(settings.wrong("github.org", "is missing", None, "write the owner of the repository")),
+    };
+    Ok(Some(RepositorySection {
+        name: full(public)?,
+        private: github.repo_private.map(full).transpose()?,
+        public: Vec::new(),
+    }))
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// OTLP over HTTP; none sends nothing.
+    pub otlp_endpoint: Option<String>,
+    /// `text` or `json`.
+    pub log_format: Option<String>,
+    /// As `RUST_LOG`.
+    pub log_filter: Option<String>,
+}
+
+impl Telemetry {
+    /// Reads and checks the section.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let section: Self = settings.section("telemetry")?;
+        if let Some(endpoint) = &section.otlp_endpoint {
+            check_http(settings, "telemetry.otlp_endpoint", endpoint, "http://127.0.0.1:4318")?;
+        }
+        if let Some(format) = section.log_format.as_deref().filter(|f| !matches!(*f, "text" | "json")) {
+            return Err(settings.wrong(
+                "telemetry.log_format",
+                "is neither text nor json",
+                Some(format),
+                "write text",
+            ));
+        }
+        Ok(section)
+    }
+}
+
+fn check_http(settings: &Settings, path: &'static str, text: &str, example: &str) -> Result<(), ConfigError> {
+    let good = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if good {
+        return Ok(());
+    }
+    Err(settings.wrong(
+        path,
+        "is not a URL",
+        Some(&super::without_password(text)),
+        &format!("write {example}"),
+    ))
+}

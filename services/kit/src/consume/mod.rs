@@ -1,0 +1,363 @@
+//! The consumer loop that every service shares: a pull consumer, a handler that decides, and one place that acks.
+//!
+//! Invariants:
+//! - It asks for as many messages as it has free slots, so that nothing waits in a client's buffer with its ack wait
+//!   running.
+//! - Messages of one issue are handled in order, one after another, whatever their spelling.
+//! - The handler returns a decision; only [`settle`] acks. A message is acked after its effect is durable, terminated
+//!   after its dead letter has its PubAck, and otherwise comes back.
+//! - A lease ends before the server's ack wait does: a handler that lost it writes nothing more.
+//! - Nothing is ever lost to a count of deliveries. What keeps failing leaves the consumer for a schedule of its own,
+//!   so that it cannot exhaust `max_ack_pending` and stop what is fresh.
+//! - When a whole part is away the loop stops asking ([`Outcome::Hold`]), then asks for one message at a time.
+
+mod gate;
+mod lease;
+mod order;
+mod settle;
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::{AckKind, Message};
+use bugstream_proto::reconcile::reconcile_consumer;
+use bugstream_proto::topology::ConsumerSpec;
+use bugstream_proto::{IssueId, Lane, Subject, header};
+use bugstream_telemetry::{metrics, names, propagation};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+pub use lease::{Lease, LeaseLost};
+
+use crate::broker::Broker;
+use crate::dead_letter::{DeadLetters, Kind, Rejection};
+use crate::requests::Requests;
+use crate::service::{Context, DRAIN};
+use gate::Gate;
+use order::Order;
+use settle::Settler;
+
+/// How long one pull waits at the server. Short, so that a stop need not strand messages that arrive meanwhile.
+const PULL: Duration = Duration::from_secs(2);
+
+/// What the handler decided on a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The effect is durable, or there is nothing to do.
+    Done,
+    /// This message failed for now. `after` is the wait if something prescribes it; otherwise the loop backs off.
+    Retry {
+        /// The wait, if something prescribes it.
+        after: Option<Duration>,
+        /// For the log. Never quotes content.
+        why: String,
+    },
+    /// This message can never succeed.
+    Reject(Rejection),
+    /// A part beneath is away, so no other message would fare better: ask for none until `after`.
+    Hold {
+        /// The wait, if something prescribes it (a rate limit's reset).
+        after: Option<Duration>,
+        /// For the log and `/readyz`.
+        why: String,
+        /// Whether the service counts as ready meanwhile: a rate limit is no fault.
+        ready: bool,
+    },
+}
+
+impl Outcome {
+    /// A retry that backs off.
+    #[must_use]
+    pub fn retry(why: impl Into<String>) -> Self {
+        Self::Retry {
+            after: None,
+            why: why.into(),
+        }
+    }
+
+    /// A hold because a part is away: backs off, and the service is not ready.
+    #[must_use]
+    pub fn away(why: impl Into<String>) -> Self {
+        Self::Hold {
+            after: None,
+            why: why.into(),
+            ready: false,
+        }
+    }
+
+    /// A rejection.
+    #[must_use]
+    pub fn reject(kind: Kind, reason: impl Into<String>) -> Self {
+        Self::Reject(Rejection::new(kind, reason))
+    }
+}
+
+/// A message as a handler sees it. The right to ack it stays with the loop.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Its parsed subject.
+    pub subject: Subject,
+    /// Its subject as it was spelled, for a dead letter.
+    pub spelling: String,
+    /// Its payload.
+    pub payload: Bytes,
+    /// Its headers.
+    pub headers: Option<HeaderMap>,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// Failed attempts before this one, those before a `retry.…` schedule included.
+    pub attempts: u64,
+    /// How often the server delivered this very message, this time included.
+    pub deliveries: u64,
+}
+
+impl Received {
+    /// The issue it is about.
+    #[must_use]
+    pub fn issue(&self) -> &IssueId {
+        &self.subject.issue
+    }
+}
+
+/// Decides what becomes of a message. Must be idempotent: delivery is at least once.
+pub trait Handler: Send + Sync + 'static {
+    /// Does the work and decides. Checks the lease before each write that must not come late.
+    fn handle(&self, message: &Received, lease: &Lease) -> impl Future<Output = Outcome> + Send;
+}
+
+/// How a consumer is worked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The consumer.
+    pub spec: ConsumerSpec,
+    /// Messages under way at once.
+    pub slots: usize,
+    /// Where what keeps failing is scheduled again: its own lane, or [`Lane::Index`] for an event of the log.
+    pub retry_lane: Lane,
+    /// Failures after which it leaves the consumer for a schedule. Delayed NAKs before that.
+    pub naks: u64,
+    /// The longest time a message may be held, whatever progress is reported.
+    pub longest_lease: Duration,
+}
+
+impl Options {
+    /// A consumer with usual values: 3 NAKs, ten minutes.
+    #[must_use]
+    pub fn new(spec: ConsumerSpec, slots: usize, retry_lane: Lane) -> Self {
+        Self {
+            spec,
+            slots,
+            retry_lane,
+            naks: 3,
+            longest_lease: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Consumes until a soft stop, then waits for what is under way.
+///
+/// # Errors
+/// Only if a handler panicked: the message comes back to the next process.
+pub async fn consume<H: Handler>(
+    broker: &Broker,
+    options: Options,
+    handler: Arc<H>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let settler = Settler {
+        requests: Requests::new(broker.jetstream.clone()),
+        dead_letters: DeadLetters::new(broker.jetstream.clone(), context.clock.clone(), context.service),
+        context: context.clone(),
+        gate: Gate::new(options.spec.name, context),
+        options: options.clone(),
+    };
+    let shared = Arc::new(Shared {
+        handler,
+        settler,
+        order: Order::default(),
+    });
+    let mut tasks = JoinSet::new();
+    let slots = Arc::new(Semaphore::new(options.slots));
+    let mut failures = 0;
+    while !context.stop.is_asked() {
+        match pull_once(broker, &options.spec, &shared, &slots, &mut tasks).await {
+            Ok(()) => failures = 0,
+            Err(why) => {
+                metrics::count(
+                    names::CONSUMERS_REBUILT,
+                    1,
+                    &[names::label::consumer(options.spec.name)],
+                );
+                tracing::warn!(consumer = options.spec.name, why, "consumer failed; building it again");
+                let wait = context
+                    .chance
+                    .backoff(Duration::from_millis(250), Duration::from_secs(10), failures);
+                failures += 1;
+                context.stop.sleep(wait).await;
+            }
+        }
+        while let Some(ended) = tasks.try_join_next() {
+            ended?;
+        }
+    }
+    drain(tasks, context, options.spec.name).await?;
+    broker.flush().await;
+    Ok(())
+}
+
+struct Shared<H> {
+    handler: Arc<H>,
+    settler: Settler,
+    order: Order,
+}
+
+/// Builds the consumer if it is missing, and pulls until something fails or a stop is asked for.
+async fn pull_once<H: Handler>(
+    broker: &Broker,
+    spec: &ConsumerSpec,
+    shared: &Arc<Shared<H>>,
+    slots: &Arc<Semaphore>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), String> {
+    let stop = &shared.settler.context.stop;
+    let consumer = reconcile_consumer(&broker.jetstream, spec)
+        .await
+        .map_err(|error| error.to_string())?;
+    while !stop.is_asked() {
+        let Some(most) = shared.settler.gate.open(stop, slots.available_permits()).await else {
+            return Ok(());
+        };
+        let Some(first) = free_slot(slots, stop).await else {
+            return Ok(());
+        };
+        let mut permits = vec![first];
+        permits.extend((1..most).map_while(|_| Arc::clone(slots).try_acquire_owned().ok()));
+        pull_batch(&consumer, shared, permits, tasks).await?;
+        while let Some(ended) = tasks.try_join_next() {
+            ended.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+async fn free_slot(slots: &Arc<Semaphore>, stop: &crate::service::Stop) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        () = stop.asked() => None,
+        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
+    }
+}
+
+/// Asks for as many messages as there are permits, and starts each as it arrives.
+async fn pull_batch<H: Handler>(
+    consumer: &Consumer<pull::Config>,
+    shared: &Arc<Shared<H>>,
+    mut permits: Vec<OwnedSemaphorePermit>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), String> {
+    let batch = consumer.batch().max_messages(permits.len()).expires(PULL).messages();
+    let mut batch = batch.await.map_err(|error| error.to_string())?;
+    while let Some(message) = batch.next().await {
+        let message = message.map_err(|error| error.to_string())?;
+        let Some(permit) = permits.pop() else { break };
+        if shared.settler.context.stop.is_asked() || shared.settler.gate.is_closed() {
+            give_back(&message).await;
+            continue;
+        }
+        start(message, permit, shared, tasks);
+    }
+    Ok(())
+}
+
+/// Starts the work on a message. Its place behind others of its issue is taken here, in order of arrival.
+fn start<H: Handler>(message: Message, permit: OwnedSemaphorePermit, shared: &Arc<Shared<H>>, tasks: &mut JoinSet<()>) {
+    let lease = Lease::new(ConsumerSpec::ACK_WAIT, shared.settler.options.longest_lease);
+    let subject = Subject::from_str(&message.subject);
+    let turn = subject.as_ref().ok().map(|subject| shared.order.queue(&subject.issue));
+    let span = tracing::info_span!("handle", consumer = shared.settler.options.spec.name, subject = %message.subject);
+    propagation::set_parent(&span, message.headers.as_ref());
+    let shared = Arc::clone(shared);
+    let work = async move {
+        let _permit = permit;
+        let ticking = lease.tick(&message);
+        let handled = async {
+            let _turn = match turn {
+                Some(turn) => Some(turn.wait().await),
+                None => None,
+            };
+            work_on(&message, subject.map_err(|error| error.to_string()), &shared, &lease).await;
+        };
+        tokio::select! {
+            () = handled => {}
+            () = ticking => {}
+            () = shared.settler.context.stop.forced() => {}
+        }
+    };
+    tasks.spawn(work.instrument(span));
+}
+
+async fn work_on<H: Handler>(message: &Message, subject: Result<Subject, String>, shared: &Shared<H>, lease: &Lease) {
+    let started = tokio::time::Instant::now();
+    let received = received(message, subject);
+    let outcome = match &received {
+        Ok(received) => shared.handler.handle(received, lease).await,
+        Err(rejection) => Outcome::Reject(rejection.clone()),
+    };
+    let labels = [
+        names::label::consumer(shared.settler.options.spec.name),
+        settle::label(&outcome).into(),
+    ];
+    metrics::count(names::MESSAGES_HANDLED, 1, &labels);
+    metrics::observe(names::MESSAGE_DURATION, started.elapsed().as_secs_f64(), &labels);
+    shared
+        .settler
+        .settle(message, received.ok().as_ref(), outcome, lease)
+        .await;
+}
+
+fn received(message: &Message, subject: Result<Subject, String>) -> Result<Received, Rejection> {
+    let subject = subject.map_err(|why| Rejection::new(Kind::Subject, why))?;
+    let info = message
+        .info()
+        .map_err(|error| Rejection::new(Kind::Other, error.to_string()))?;
+    let deliveries = u64::try_from(info.delivered).unwrap_or(1).max(1);
+    let sequence = info.stream_sequence;
+    Ok(Received {
+        subject,
+        spelling: message.subject.to_string(),
+        payload: message.payload.clone(),
+        headers: message.headers.clone(),
+        sequence,
+        attempts: header::attempts(message.headers.as_ref()) + deliveries - 1,
+        deliveries,
+    })
+}
+
+async fn give_back(message: &Message) {
+    if let Err(error) = message.ack_with(AckKind::Nak(None)).await {
+        tracing::debug!(%error, "could not give a message back; it comes again after its ack wait");
+    }
+}
+
+/// Waits for what is under way, at most [`DRAIN`]; what is dropped then comes again after its ack wait.
+async fn drain(mut tasks: JoinSet<()>, context: &Context, consumer: &str) -> anyhow::Result<()> {
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            ended?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = all => ended,
+        () = context.stop.forced() => Ok(()),
+        () = tokio::time::sleep(DRAIN) => {
+            tracing::warn!(consumer, "stopping with messages under way; they will be delivered again");
+            Ok(())
+        }
+    }
+}

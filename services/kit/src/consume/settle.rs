@@ -1,0 +1,128 @@
+//! The one place that acks: turns a decision into ack, delayed NAK, schedule, or dead letter and termination.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{AckKind, Message};
+use bugstream_proto::{topology, v1};
+use bugstream_telemetry::names;
+use prost::Message as _;
+
+use super::{Lease, Options, Outcome, Received};
+use crate::consume::gate::Gate;
+use crate::dead_letter::{DeadLetters, Origin, Rejection};
+use crate::publish::PublishError;
+use crate::requests::Requests;
+use crate::service::Context;
+
+/// The first and the longest wait of what failed.
+const BASE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(600);
+
+pub(super) struct Settler {
+    pub(super) requests: Requests,
+    pub(super) dead_letters: DeadLetters,
+    pub(super) context: Context,
+    pub(super) gate: Gate,
+    pub(super) options: Options,
+}
+
+/// The bounded label of a decision.
+pub(super) fn label(outcome: &Outcome) -> names::Outcome {
+    match outcome {
+        Outcome::Done => names::Outcome::Done,
+        Outcome::Retry { .. } | Outcome::Hold { .. } => names::Outcome::Retry,
+        Outcome::Reject(_) => names::Outcome::Reject,
+    }
+}
+
+impl Settler {
+    /// Carries out a decision. Without a lease nothing is done: the message is someone else's by now.
+    pub(super) async fn settle(&self, message: &Message, received: Option<&Received>, outcome: Outcome, lease: &Lease) {
+        if lease.check().is_err() {
+            tracing::warn!(subject = %message.subject, "decided too late; the message will be delivered again");
+            return;
+        }
+        if !matches!(outcome, Outcome::Hold { .. }) {
+            self.gate.succeeded();
+        }
+        let settled = match outcome {
+            Outcome::Done => acked(message, AckKind::Ack).await,
+            Outcome::Reject(why) => self.reject(message, received, &why).await,
+            Outcome::Hold { after, why, ready } => {
+                let wait = self.gate.close(after, &why, ready);
+                acked(message, AckKind::Nak(Some(wait))).await
+            }
+            Outcome::Retry { after, why } => self.retry(message, received, after, &why).await,
+        };
+        if let Err(error) = settled {
+            tracing::warn!(subject = %message.subject, error, "could not settle a message; it will be delivered again");
+        }
+    }
+
+    async fn retry(
+        &self,
+        message: &Message,
+        received: Option<&Received>,
+        after: Option<Duration>,
+        why: &str,
+    ) -> Result<(), String> {
+        let attempts = received.map_or(0, |received| received.attempts);
+        let wait = after.unwrap_or_else(|| self.context.chance.backoff(BASE, LONGEST, attempts));
+        tracing::info!(subject = %message.subject, attempts, why, wait_s = wait.as_secs_f64(), "will try again");
+        match received.filter(|_| attempts + 1 >= self.options.naks) {
+            None => acked(message, AckKind::Nak(Some(wait))).await,
+            Some(received) => match self.schedule(received, wait).await {
+                Ok(()) => acked(message, AckKind::Ack).await,
+                Err(error) => {
+                    acked(message, AckKind::Nak(Some(wait))).await?;
+                    Err(error.to_string())
+                }
+            },
+        }
+    }
+
+    /// Schedules a request, or for an event of the log an index request, on a subject of its own.
+    async fn schedule(&self, received: &Received, wait: Duration) -> Result<(), PublishError> {
+        let now = self.context.clock.now();
+        let payload = if self.options.spec.stream == topology::ISSUES {
+            let cause = v1::Cause::new(v1::Reason::Reindex, now);
+            v1::IndexRequested::new(received.issue(), cause).encode_to_vec().into()
+        } else {
+            received.payload.clone()
+        };
+        let (lane, attempts, trace) = (
+            self.options.retry_lane,
+            received.attempts + 1,
+            received.headers.as_ref(),
+        );
+        self.requests
+            .retry(lane, received.issue(), payload, attempts, now + wait, trace)
+            .await
+    }
+
+    async fn reject(&self, message: &Message, received: Option<&Received>, why: &Rejection) -> Result<(), String> {
+        let origin = Origin {
+            stream: self.options.spec.stream,
+            subject: &message.subject,
+            sequence: received.map_or_else(|| sequence_of(message), |received| received.sequence),
+            attempts: received.map_or(1, |received| received.attempts + 1),
+            headers: message.headers.as_ref(),
+            payload: &message.payload,
+        };
+        match self.dead_letters.publish(origin, why).await {
+            Ok(()) => acked(message, AckKind::Term).await,
+            Err(error) => {
+                acked(message, AckKind::Nak(Some(BASE))).await?;
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+fn sequence_of(message: &Message) -> u64 {
+    message.info().map_or(0, |info| info.stream_sequence)
+}
+
+async fn acked(message: &Message, kind: AckKind) -> Result<(), String> {
+    message.ack_with(kind).await.map_err(|error| error.to_string())
+}

@@ -1,0 +1,170 @@
+//! The simulator's own endpoints, under `/_simulator`: what [`Simulator`] offers in a program, by HTTP.
+//!
+//! - `POST /_simulator/issues/{n}`: an [`EditRequest`]; answers the deliveries that it caused
+//! - `POST /_simulator/issues`: `{"title", "body"}` opens one
+//! - `DELETE /_simulator/issues/{n}`
+//! - `GET /_simulator/requests`: counts by route and issue
+//! - `POST /_simulator/faults`: a [`FaultRule`]; `DELETE` forgets those that wait
+//! - `POST /_simulator/webhook`: `{"url", "secret"}` from now on
+
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Json, Path, State as Shared};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Simulator;
+use super::history::Change;
+use super::limits::FaultRule;
+use super::webhook::{Delivery, Webhook};
+
+/// What to do to an issue. Everything is optional; unknown keys are refused.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EditRequest {
+    /// A new title.
+    pub title: Option<String>,
+    /// A new description.
+    pub body: Option<String>,
+    /// `open` or `closed`.
+    pub state: Option<OpenOrClosed>,
+    /// A label to put on.
+    pub add_label: Option<String>,
+    /// A label to take off.
+    pub remove_label: Option<String>,
+    /// A comment.
+    pub comment: Option<String>,
+    /// Into the moderation queue, or out of it.
+    pub private: Option<bool>,
+}
+
+/// The two states of an issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenOrClosed {
+    /// Open.
+    Open,
+    /// Closed.
+    Closed,
+}
+
+impl EditRequest {
+    fn changes(self) -> Vec<Change> {
+        let state = self.state.map(|state| match state {
+            OpenOrClosed::Open => Change::Reopen,
+            OpenOrClosed::Closed => Change::Close("completed".into()),
+        });
+        let texts = [
+            self.title.map(Change::Title),
+            self.body.map(Change::Body),
+            self.add_label.map(Change::Label),
+            self.remove_label.map(Change::Unlabel),
+            self.comment.map(Change::Comment),
+            state,
+        ];
+        texts.into_iter().flatten().collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenRequest {
+    title: String,
+    #[serde(default)]
+    body: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebhookRequest {
+    url: String,
+    secret: String,
+}
+
+/// A failure with its reason, as JSON.
+struct Failure(StatusCode, String);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"message": self.1}))).into_response()
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self(StatusCode::NOT_FOUND, format!("{error:#}"))
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+type Answer = Result<Json<Value>, Failure>;
+
+pub(super) fn routes() -> Router<Simulator> {
+    Router::new()
+        .route("/_simulator/issues", post(open))
+        .route("/_simulator/issues/{number}", post(edit).delete(delete))
+        .route("/_simulator/requests", get(requests))
+        .route("/_simulator/faults", post(fault).delete(no_faults))
+        .route("/_simulator/webhook", post(webhook))
+}
+
+async fn edit(
+    Shared(sim): Shared<Simulator>,
+    Path(number): Path<u64>,
+    body: Result<Json<EditRequest>, JsonRejection>,
+) -> Answer {
+    let Json(request) = body?;
+    let mut made = match request.private {
+        Some(true) => sim.make_private(number).await?,
+        Some(false) => sim.make_public(number).await?,
+        None => vec![],
+    };
+    made.extend(sim.edit(number, request.changes()).await?);
+    Ok(Json(json!({"number": number, "deliveries": told(&made)})))
+}
+
+async fn open(Shared(sim): Shared<Simulator>, body: Result<Json<OpenRequest>, JsonRejection>) -> Answer {
+    let Json(request) = body?;
+    let number = sim.open(&request.title, &request.body).await?;
+    Ok(Json(json!({"number": number})))
+}
+
+async fn delete(Shared(sim): Shared<Simulator>, Path(number): Path<u64>) -> Answer {
+    let made = sim.delete(number).await?;
+    Ok(Json(json!({"number": number, "deliveries": told(&made)})))
+}
+
+fn told(made: &[Delivery]) -> Value {
+    made.iter()
+        .map(|d| json!({"id": d.id, "event": d.event, "action": d.action, "status": d.status}))
+        .collect()
+}
+
+async fn requests(Shared(sim): Shared<Simulator>) -> Json<Value> {
+    Json(sim.requests().to_json())
+}
+
+async fn fault(Shared(sim): Shared<Simulator>, body: Result<Json<FaultRule>, JsonRejection>) -> Answer {
+    let Json(rule) = body?;
+    sim.fault(rule);
+    Ok(Json(json!({})))
+}
+
+async fn no_faults(Shared(sim): Shared<Simulator>) -> Json<Value> {
+    sim.clear_faults();
+    Json(json!({}))
+}
+
+async fn webhook(Shared(sim): Shared<Simulator>, body: Result<Json<WebhookRequest>, JsonRejection>) -> Answer {
+    let Json(WebhookRequest { url, secret }) = body?;
+    sim.set_webhook(Some(Webhook { url, secret }));
+    Ok(Json(json!({})))
+}

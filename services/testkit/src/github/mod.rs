@@ -1,0 +1,329 @@
+//! A GitHub in one process: the part of its REST API that Bugstream reads, with webhooks, limits and faults on command.
+//!
+//! It exists because tests and the local stack need a GitHub that can be edited, counted and made to fail. Its shapes are
+//! those of the published API description (tests hold them against it); recorded payloads are served byte for byte.
+//! It is not a mirror of GitHub's behaviour in general: what the services do not use is not here.
+//!
+//! Everything lives in one [`World`] behind a mutex that is never held across an await.
+
+mod control;
+mod edit;
+mod history;
+mod limits;
+mod page;
+mod requests;
+mod seed;
+mod serve;
+mod shapes;
+mod state;
+mod webhook;
+mod words;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use serde_json::Value;
+use sha2::Digest as _;
+use time::{Duration, OffsetDateTime};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use control::{EditRequest, OpenOrClosed};
+pub use edit::Which;
+pub use history::Change;
+pub use limits::{Fault, FaultRule};
+pub use requests::{Request, Requests, Route};
+pub use webhook::{Delivery, Webhook, sign};
+
+use limits::{Faults, Quotas};
+use shapes::RepoRef;
+use state::State;
+
+/// The title of an issue that waits for a moderator.
+pub const MODERATION_TITLE: &str = shapes::MODERATION_TITLE;
+
+/// How a simulator starts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The tracker, `owner/name`.
+    pub repository: String,
+    /// Its private partner.
+    pub private_repository: String,
+    /// How many invented issues it begins with.
+    pub issues: u64,
+    /// Which ones.
+    pub seed: u64,
+    /// Where the state is kept over restarts.
+    pub state_file: Option<PathBuf>,
+    /// The receiver of webhooks.
+    pub webhook: Option<Webhook>,
+    /// The tokens that are good; if there are none, every token is.
+    pub tokens: Vec<String>,
+    /// Requests an hour for each credential.
+    pub rate_limit: u64,
+}
+
+impl Default for Options {
+    /// A free port, twenty issues of `bugstream-demo/web-bugs`, no webhook, 5,000 requests an hour.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            repository: "bugstream-demo/web-bugs".to_owned(),
+            private_repository: "bugstream-demo/web-bugs-private".to_owned(),
+            issues: 20,
+            seed: 1,
+            state_file: None,
+            webhook: None,
+            tokens: Vec::new(),
+            rate_limit: 5_000,
+        }
+    }
+}
+
+/// Everything that can change.
+struct World {
+    state: State,
+    main: RepoRef,
+    partner: RepoRef,
+    faults: Faults,
+    quotas: Quotas,
+    requests: Requests,
+    tokens: Vec<String>,
+    webhook: Option<Webhook>,
+    muted: bool,
+    /// How far the simulator's clock is ahead.
+    ahead: Duration,
+}
+
+struct Inner {
+    world: Mutex<World>,
+    client: reqwest::Client,
+    deliveries: AtomicU64,
+}
+
+impl Inner {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// GitHub's time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the simulator plays another machine: its clock is not the services' clock"
+    )]
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + self.ahead
+    }
+}
+
+/// A running simulator. Clones are handles to the same one; the server ends with the last of them.
+#[derive(Clone)]
+pub struct Simulator {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+    /// Serves; aborted when the last handle that a user holds is dropped.
+    _server: Option<Arc<Mutex<JoinSet<()>>>>,
+}
+
+impl std::fmt::Debug for Simulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Simulator({})", self.url())
+    }
+}
+
+impl Simulator {
+    /// Starts one; it answers when this returns.
+    ///
+    /// # Errors
+    /// If the address is taken, or the state file is none.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        // Whoever was first in this process chose the provider; both are as good for loopback addresses.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", options.listen))?;
+        let address = listener.local_addr()?;
+        let inner = Inner {
+            world: Mutex::new(World::new(options)?),
+            client: reqwest::Client::new(),
+            deliveries: AtomicU64::new(0),
+        };
+        let handle = Self {
+            inner: Arc::new(inner),
+            address,
+            _server: None,
+        };
+        let router = control::routes().fallback(serve::answer).with_state(handle.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the simulator stopped");
+            }
+        });
+        Ok(Self {
+            _server: Some(Arc::new(Mutex::new(task))),
+            ..handle
+        })
+    }
+
+    /// The base address of the API: `http://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The tracker's name, `owner/name`.
+    #[must_use]
+    pub fn repository(&self) -> String {
+        self.inner.world().main.full_name.clone()
+    }
+
+    /// What it was asked so far.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.inner.world().requests.clone()
+    }
+
+    /// The issue as it is served now; none if it is deleted, hidden, moved or never was.
+    #[must_use]
+    pub fn issue(&self, number: u64) -> Option<Value> {
+        let world = self.inner.world();
+        let issue = world.state.live(world.main.id, number)?;
+        serde_json::from_str(issue.json.get()).ok()
+    }
+
+    /// The whole timeline of an issue as it is served now.
+    #[must_use]
+    pub fn timeline(&self, number: u64) -> Option<Vec<Value>> {
+        let world = self.inner.world();
+        Some(world.state.live(world.main.id, number)?.draft().timeline)
+    }
+
+    /// The numbers of the issues that are there.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u64> {
+        let world = self.inner.world();
+        let all = world
+            .state
+            .repositories
+            .get(&world.main.id)
+            .map(|repository| &repository.issues);
+        all.into_iter()
+            .flatten()
+            .filter(|(_, entry)| matches!(entry, state::Entry::Live(_)))
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    /// Lets something go wrong.
+    pub fn fault(&self, rule: FaultRule) {
+        self.inner.world().faults.0.push(rule);
+    }
+
+    /// Forgets the faults that wait.
+    pub fn clear_faults(&self) {
+        self.inner.world().faults.0.clear();
+    }
+
+    /// Sets the hourly quota of every credential, and forgets what was used.
+    pub fn set_rate_limit(&self, limit: u64) {
+        self.inner.world().quotas.set_limit(limit);
+    }
+
+    /// Leaves a token (empty: anonymous) `remaining` requests for the next `seconds`.
+    pub fn leave_quota(&self, token: &str, remaining: u64, seconds: i64) {
+        let mut world = self.inner.world();
+        let ends = world.now() + Duration::seconds(seconds);
+        world.quotas.leave(token, remaining, ends);
+    }
+
+    /// Moves the simulator's clock on: quotas begin anew, edits are later.
+    pub fn advance(&self, by: std::time::Duration) {
+        self.inner.world().ahead += by;
+    }
+
+    /// Sends webhooks there from now on, or nowhere.
+    pub fn set_webhook(&self, webhook: Option<Webhook>) {
+        self.inner.world().webhook = webhook;
+    }
+
+    /// While muted, changes send no webhooks: GitHub loses some, and never sends them again.
+    pub fn mute_webhooks(&self, muted: bool) {
+        self.inner.world().muted = muted;
+    }
+
+    /// Signs and sends these bytes as a delivery of their own; none without a receiver.
+    pub async fn send(&self, event: &str, body: Vec<u8>) -> Option<Delivery> {
+        self.redeliver(&Delivery::new(self.delivery_id(), event, body)).await
+    }
+
+    /// Sends a delivery once more, under the same id, as the button on GitHub's page does.
+    pub async fn redeliver(&self, delivery: &Delivery) -> Option<Delivery> {
+        let hook = self.inner.world().webhook.clone()?;
+        Some(webhook::deliver(&self.inner.client, &hook, delivery.clone()).await)
+    }
+
+    async fn announce(&self, event: &str, body: Vec<u8>) -> Option<Delivery> {
+        if self.inner.world().muted {
+            return None;
+        }
+        self.send(event, body).await
+    }
+
+    /// A UUID that no other delivery has, of this process or another.
+    fn delivery_id(&self) -> String {
+        let count = self.inner.deliveries.fetch_add(1, Ordering::Relaxed);
+        let salt = format!(
+            "{}/{count}/{}",
+            self.inner.world().now().unix_timestamp_nanos(),
+            std::process::id()
+        );
+        let hex = hex::encode(sha2::Sha256::digest(salt));
+        format!(
+            "{}-{}-4{}-8{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..15],
+            &hex[15..18],
+            &hex[18..30]
+        )
+    }
+}
+
+impl World {
+    fn new(options: Options) -> anyhow::Result<Self> {
+        let fresh = || {
+            State::seeded(
+                &options.repository,
+                &options.private_repository,
+                options.issues,
+                options.seed,
+            )
+        };
+        let mut state = match &options.state_file {
+            Some(file) => State::load_or(file, fresh)?,
+            None => fresh(),
+        };
+        let main = state.add_repository(&options.repository, false);
+        let partner = state.add_repository(&options.private_repository, true);
+        Ok(Self {
+            state,
+            main,
+            partner,
+            faults: Faults::default(),
+            quotas: Quotas::new(options.rate_limit),
+            requests: Requests::default(),
+            tokens: options.tokens,
+            webhook: options.webhook,
+            muted: false,
+            ahead: Duration::ZERO,
+        })
+    }
+}

@@ -5,6 +5,8 @@
 //! bytes, so that a mistake of one encoder cannot pass as the contract. Golden files are only ever added: to make one,
 //! write its message into [`messages`] and run the test with `BUGSTREAM_GOLDEN=write`.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+
 use std::path::{Path, PathBuf};
 
 use bugstream_proto::{Change, Downloaded, Event, RepoName, message, v1};

@@ -20,7 +20,7 @@ pub struct Rejection {
     /// For people. Never quotes content.
     pub reason: String,
     /// The document that Elasticsearch refused, if that is what happened.
-    pub refusal: Option<v1::Refusal>,
+    pub refusal: Option<Box<v1::Refusal>>,
 }
 
 impl Rejection {
@@ -135,7 +135,7 @@ impl DeadLetters {
             } else {
                 Vec::new()
             },
-            refusal: why.refusal.clone(),
+            refusal: why.refusal.as_deref().cloned(),
         }
     }
 }

@@ -129,10 +129,13 @@ impl Process {
     /// Waits until `ready` answers true.
     ///
     /// # Errors
-    /// The program ended, or `patience` is over; both with the last lines of its log.
+    /// The program ended or `patience` is over, both with the last lines of its log; or the user pressed Ctrl-C.
     pub fn wait_ready(&mut self, patience: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + patience;
         while !ready() {
+            if crate::interrupt::requested() {
+                bail!("interrupted");
+            }
             let ended = self.has_ended();
             if ended || Instant::now() > deadline {
                 let what = if ended {

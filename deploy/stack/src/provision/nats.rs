@@ -33,6 +33,19 @@ enum Source {
     Go,
 }
 
+/// The server that is already there, on PATH or in the cache.
+pub(super) fn find(cache: &Cache) -> Option<PathBuf> {
+    let cached = || {
+        [wheel_name(), go_name()]
+            .iter()
+            .find_map(|name| cache.find(name))
+            .map(|dir| dir.join("nats-server"))
+    };
+    on_path("nats-server")
+        .filter(|path| is_new_enough(path))
+        .or_else(cached)
+}
+
 pub(super) fn clients(cache: &Cache) -> Vec<Client> {
     match source(cache) {
         Source::Wheel => vec![Client::Pip],
@@ -73,14 +86,7 @@ pub(super) fn obtain(cache: &Cache, board: &Board) -> Result<PathBuf> {
 }
 
 fn source(cache: &Cache) -> Source {
-    let installed = on_path("nats-server").filter(|path| is_new_enough(path));
-    let cached = || {
-        [wheel_name(), go_name()]
-            .iter()
-            .find_map(|name| cache.find(name))
-            .map(|dir| dir.join("nats-server"))
-    };
-    match installed.or_else(cached) {
+    match find(cache) {
         Some(path) => Source::Found(path),
         None if cfg!(all(target_arch = "x86_64", target_os = "linux")) => Source::Wheel,
         None => Source::Go,

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod consume;
 pub mod dead_letter;
+pub mod deletions;
 pub mod elastic;
 pub mod health;
 pub mod log;

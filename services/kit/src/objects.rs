@@ -224,9 +224,10 @@ impl Objects {
 fn local(directory: &std::path::Path) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let name = || format!("object store directory {} (OBJECT_STORE_URL)", directory.display());
     std::fs::create_dir_all(directory).with_context(name)?;
-    // A directory that was emptied leaves nothing behind, and a file is complete and on disk before it has its name.
+    // An event is published only after its objects are on disk, so a put answers after fsync; a directory that was
+    // emptied is removed.
     let store = object_store::local::LocalFileSystem::new_with_prefix(directory).with_context(name)?;
-    Ok(Arc::new(store.with_automatic_cleanup(true)))
+    Ok(Arc::new(store.with_automatic_cleanup(true).with_fsync(true)))
 }
 
 fn s3(url: &url::Url) -> anyhow::Result<(Arc<dyn ObjectStore>, Path)> {

@@ -1,0 +1,73 @@
+//! Why there is no answer, by what a caller can do about it.
+
+use std::time::Duration;
+
+use bugstream_telemetry::names::Limit;
+
+/// Why a request has no usable answer. Safe to log: neither token nor content is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A limit asks to wait; not an error, and no attempt. Nothing is sent before that, whoever asks.
+    #[error("github asks to wait {} s ({} limit)", after.as_secs(), kind.as_str())]
+    Limited {
+        /// Which limit.
+        kind: Limit,
+        /// For how long from now.
+        after: Duration,
+    },
+    /// 401: the token is wrong, expired or revoked.
+    #[error("github does not accept the token (401)")]
+    Unauthorized,
+    /// 403 or 451 that is no limit: the credentials may not read this, or nobody may.
+    #[error("github forbids it ({status})")]
+    Forbidden {
+        /// 403 or 451.
+        status: u16,
+    },
+    /// The issue answered and its timeline does not: it went away meanwhile. Ask for the issue again.
+    #[error("the timeline is not there ({status})")]
+    Vanished {
+        /// 301, 308, 404 or 410.
+        status: u16,
+    },
+    /// 5xx: GitHub's own trouble.
+    #[error("github is in trouble ({status})")]
+    Server {
+        /// 500 to 599.
+        status: u16,
+    },
+    /// A status that no request of this client should get.
+    #[error("github answered with an unexpected status ({status})")]
+    Unexpected {
+        /// For example 422.
+        status: u16,
+    },
+    /// No answer, or not all of it: unreachable, timed out, cut.
+    #[error("the connection to github failed")]
+    Transport(#[source] reqwest::Error),
+    /// An answer that is not what GitHub sends: something in between, or a cut that no length gave away.
+    #[error("the answer is malformed: {why}")]
+    Malformed {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// More bytes than the configuration allows; the same would come again.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The configured limit in bytes.
+        limit: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn malformed(why: &'static str) -> Self {
+        Self::Malformed { why }
+    }
+}
+
+/// Addresses name issues, not secrets, but belong to the span, once.
+impl From<reqwest::Error> for Error {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Transport(error.without_url())
+    }
+}

@@ -21,12 +21,10 @@ mod words;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use serde_json::Value;
-use sha2::Digest as _;
 use time::{Duration, OffsetDateTime};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -103,7 +101,6 @@ struct World {
 struct Inner {
     world: Mutex<World>,
     client: reqwest::Client,
-    deliveries: AtomicU64,
 }
 
 impl Inner {
@@ -144,16 +141,17 @@ impl Simulator {
     /// # Errors
     /// If the address is taken, or the state file is none.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        // Whoever was first in this process chose the provider; both are as good for loopback addresses.
-        _ = rustls::crypto::ring::default_provider().install_default();
+        crate::install_tls();
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("cannot listen on {}", options.listen))?;
         let address = listener.local_addr()?;
         let inner = Inner {
             world: Mutex::new(World::new(options)?),
-            client: reqwest::Client::new(),
-            deliveries: AtomicU64::new(0),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .build()
+                .context("cannot set up the webhook client")?,
         };
         let handle = Self {
             inner: Arc::new(inner),
@@ -261,7 +259,7 @@ impl Simulator {
 
     /// Signs and sends these bytes as a delivery of their own; none without a receiver.
     pub async fn send(&self, event: &str, body: Vec<u8>) -> Option<Delivery> {
-        self.redeliver(&Delivery::new(self.delivery_id(), event, body)).await
+        self.redeliver(&Delivery::new(delivery_id(), event, body)).await
     }
 
     /// Sends a delivery once more, under the same id, as the button on GitHub's page does.
@@ -276,25 +274,19 @@ impl Simulator {
         }
         self.send(event, body).await
     }
+}
 
-    /// A UUID that no other delivery has, of this process or another.
-    fn delivery_id(&self) -> String {
-        let count = self.inner.deliveries.fetch_add(1, Ordering::Relaxed);
-        let salt = format!(
-            "{}/{count}/{}",
-            self.inner.world().now().unix_timestamp_nanos(),
-            std::process::id()
-        );
-        let hex = hex::encode(sha2::Sha256::digest(salt));
-        format!(
-            "{}-{}-4{}-8{}-{}",
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..15],
-            &hex[15..18],
-            &hex[18..30]
-        )
-    }
+/// A UUID that no other delivery has, of this process or another.
+fn delivery_id() -> String {
+    let hex = crate::nonce();
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..15],
+        &hex[15..18],
+        &hex[18..30]
+    )
 }
 
 impl World {

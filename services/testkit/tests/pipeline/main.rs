@@ -1,0 +1,8 @@
+//! The whole pipeline on real servers: what an operator and an analyst are promised.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+
+mod bad_input;
+mod journeys;
+mod repair;
+mod stage;

@@ -171,6 +171,7 @@ pub async fn consume<H: Handler>(
     context: &Context,
 ) -> anyhow::Result<()> {
     let settler = Settler {
+        broker: broker.clone(),
         requests: Requests::new(broker.jetstream.clone()),
         dead_letters: DeadLetters::new(broker.jetstream.clone(), context.clock.clone(), context.service),
         context: context.clone(),

@@ -8,8 +8,9 @@ use bugstream_telemetry::names;
 use prost::Message as _;
 
 use super::{Lease, Options, Outcome, Received};
+use crate::broker::Broker;
 use crate::consume::gate::Gate;
-use crate::dead_letter::{DeadLetters, Origin, Rejection};
+use crate::dead_letter::{DeadLetters, Kind, Origin, Rejection};
 use crate::publish::PublishError;
 use crate::requests::Requests;
 use crate::service::Context;
@@ -19,6 +20,7 @@ const BASE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(600);
 
 pub(super) struct Settler {
+    pub(super) broker: Broker,
     pub(super) requests: Requests,
     pub(super) dead_letters: DeadLetters,
     pub(super) context: Context,
@@ -110,11 +112,36 @@ impl Settler {
             payload: &message.payload,
         };
         match self.dead_letters.publish(origin, why).await {
-            Ok(()) => acked(message, AckKind::Term).await,
+            Ok(()) => {
+                self.take_out_of_log(origin.sequence, why).await?;
+                acked(message, AckKind::Term).await
+            }
             Err(error) => {
                 acked(message, AckKind::Nak(Some(BASE))).await?;
                 Err(error.to_string())
             }
+        }
+    }
+}
+
+impl Settler {
+    /// What is no event has no place in the log: as the newest message of its subject it would hide the issue's state.
+    /// Its dead letter keeps what is known of it. An event of a newer contract version ([`Kind::Other`]) stays.
+    async fn take_out_of_log(&self, sequence: u64, why: &Rejection) -> Result<(), String> {
+        if self.options.spec.stream != topology::ISSUES || !matches!(why.kind, Kind::Payload | Kind::Subject) {
+            return Ok(());
+        }
+        let stream = self
+            .broker
+            .jetstream
+            .get_stream_no_info(topology::ISSUES)
+            .await
+            .map_err(|e| e.to_string())?;
+        match stream.delete_message(sequence).await {
+            Ok(_) => Ok(()),
+            // A redelivery after the first attempt did it, or the server said no to a message that is gone.
+            Err(_) if stream.get_raw_message(sequence).await.is_err() => Ok(()),
+            Err(error) => Err(error.to_string()),
         }
     }
 }

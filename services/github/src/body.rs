@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 
+const SHAPE: &str = "the JSON has another shape";
+
 /// Reads a body to its end. `limit` counts bytes after decompression.
 pub(crate) async fn read(mut response: Response, limit: usize) -> Result<Bytes, Error> {
     let mut whole = BytesMut::new();
@@ -21,12 +23,22 @@ pub(crate) async fn read(mut response: Response, limit: usize) -> Result<Bytes, 
     Ok(whole.freeze())
 }
 
-/// Parses a body without copying more than `T` asks for.
-pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
+/// Reads what `T` asks for from an object. Checked by hand, since a derived `T` would take an array's elements for its
+/// fields.
+pub(crate) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
+    let raw: &RawValue = json(body)?;
+    if raw.get().starts_with('{') {
+        json(body)
+    } else {
+        Err(Error::malformed(SHAPE))
+    }
+}
+
+fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| {
         Error::malformed(match error.classify() {
             Category::Eof => "the JSON is cut short",
-            Category::Data => "the JSON has another shape",
+            Category::Data => SHAPE,
             Category::Syntax | Category::Io => "it is not JSON",
         })
     })
@@ -51,7 +63,7 @@ pub(crate) fn message(headers: &HeaderMap, body: &[u8]) -> Option<String> {
     if !is_json(headers) {
         return None;
     }
-    json::<Failure>(body).ok().map(|failure| failure.message)
+    object::<Failure>(body).ok().map(|failure| failure.message)
 }
 
 /// Whether the answer says that it is JSON.

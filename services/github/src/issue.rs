@@ -128,7 +128,7 @@ struct Head {
 
 impl Head {
     fn of(body: &[u8]) -> Result<Self, Error> {
-        body::json(body)
+        body::object(body)
     }
 
     fn repository(&self) -> Result<RepoName, Error> {

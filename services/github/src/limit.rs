@@ -114,6 +114,8 @@ mod tests {
     /// 60 seconds after [`NOW`].
     const RESET: &str = "1767225660";
 
+    type Pairs = &'static [(&'static str, &'static str)];
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
             .iter()
@@ -133,7 +135,7 @@ mod tests {
         let left = |n| ("x-ratelimit-remaining", n);
         let reset = |at| ("x-ratelimit-reset", at);
         let retry = |after| ("retry-after", after);
-        let table: &[(u16, &[(&str, &str)], &str, Option<(Limit, Option<u64>)>)] = &[
+        let table: &[(u16, Pairs, &str, Option<(Limit, Option<u64>)>)] = &[
             (
                 403,
                 &[left("0"), reset(RESET)],

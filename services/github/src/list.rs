@@ -71,12 +71,12 @@ impl Client {
                 status: answer.status.as_u16(),
             });
         }
-        let rows: Vec<Row> = body::json(&answer.body)?;
+        let rows = body::objects(&answer.body)?
+            .into_iter()
+            .map(|row| body::object::<Row>(row.get().as_bytes()));
+        let numbers = rows.map(|row| row.map(|row| row.number)).collect::<Result<_, _>>()?;
         let next = self.next_page(&answer.url, &answer.headers)?;
-        Ok(Page {
-            numbers: rows.into_iter().map(|row| row.number).collect(),
-            next,
-        })
+        Ok(Page { numbers, next })
     }
 
     fn next_page(&self, url: &Url, headers: &HeaderMap) -> Result<Option<Cursor>, Error> {

@@ -55,7 +55,7 @@ impl Client {
             full_name,
             has_issues,
             private,
-        } = body::json(&answer.body)?;
+        } = body::object(&answer.body)?;
         let name = full_name
             .parse()
             .map_err(|_| Error::malformed("a repository with an impossible name"))?;

@@ -1,0 +1,58 @@
+//! The client against a GitHub that can be edited and made to fail, and against sockets that answer anything at all.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+mod limits;
+mod simulator;
+mod socket;
+
+use std::time::Duration;
+
+use bugstream_github::{Client, Config, Error};
+use bugstream_kit::clock::Clock;
+use bugstream_kit::secret::Secret;
+use bugstream_proto::{IssueId, RepoName};
+use bugstream_testkit::github::{Options, Simulator};
+use time::macros::datetime;
+
+const TOKEN: &str = "ghp_secret0123456789";
+
+fn config(url: &str) -> Config {
+    let token = Some(Secret::new(TOKEN));
+    Config {
+        token,
+        timeout: Duration::from_secs(5),
+        ..Config::new(url.parse().unwrap())
+    }
+}
+
+fn clock() -> Clock {
+    Clock::manual(datetime!(2026-01-01 00:00 UTC))
+}
+
+fn client(url: &str) -> Client {
+    Client::new(config(url), clock()).unwrap()
+}
+
+async fn simulator() -> Simulator {
+    Simulator::start(Options {
+        tokens: vec![TOKEN.to_owned()],
+        ..Options::default()
+    })
+    .await
+    .unwrap()
+}
+
+fn repository(simulator: &Simulator) -> RepoName {
+    simulator.repository().parse().unwrap()
+}
+
+fn issue(simulator: &Simulator, number: u64) -> IssueId {
+    repository(simulator).issue(number).unwrap()
+}
+
+/// Everything an operator could see of an error.
+fn printed(error: &Error) -> String {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    format!("{error} {error:?} {source:?}")
+}

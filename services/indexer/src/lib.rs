@@ -1,3 +1,145 @@
-//! Follows the log into Elasticsearch.
+//! Follows the log into Elasticsearch: for every issue exactly the documents of its newest event, each on its side of
+//! the privacy wall.
+//!
+//! The steps, one a file: [`index`] takes an event and decides, `document` renders what [`plan`] says is to be written,
+//! [`bulk`] sends it and [`indices`] makes what it is written to. [`republish`] answers index requests. Everything in
+//! Elasticsearch can be thrown away and rebuilt; the log and the raw JSON are the truth.
 
+mod answer;
+pub mod bulk;
+pub mod config;
+mod document;
+pub mod elastic;
+pub mod index;
+pub mod indices;
 pub mod plan;
+pub mod republish;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bugstream_archive::names::Names;
+use bugstream_kit::broker::Broker;
+use bugstream_kit::consume::{Options, consume};
+use bugstream_kit::dead_letter::DeadLetters;
+use bugstream_kit::log::Log;
+use bugstream_kit::objects::Objects;
+use bugstream_kit::service::{self, Context, Service};
+use bugstream_proto::{Lane, topology};
+
+use crate::bulk::{Bulker, Senders};
+use crate::config::Config;
+use crate::indices::{IndexError, Indices};
+
+/// Index requests under way at once: each is a read and a publish.
+const REQUEST_SLOTS: usize = 64;
+
+/// What the service is called and reads.
+pub const SERVICE: Service = Service {
+    name: "indexer",
+    about: "Follows the log into Elasticsearch",
+    version: env!("CARGO_PKG_VERSION"),
+    sections: &["nats", "object_store", "elasticsearch", "github", "indexer"],
+    examples: "Examples:\n  indexer --config bugstream.toml\n  \
+               NATS_URL=nats://127.0.0.1:4222 ELASTIC_NODE=http://127.0.0.1:9200 OBJECT_STORE_URL=./objects \
+               GITHUB_ORG=webcompat GITHUB_REPO_PUBLIC=web-bugs indexer",
+};
+
+/// Runs until a stop is asked for.
+///
+/// # Errors
+/// What waiting cannot mend: an address that is taken, a server too old, an index in the way of an alias.
+pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
+    let listener = service::listen(config.indexer.health_listen).await?;
+    let health = service::serve(listener, context.health.router(), &context.stop);
+    let work = async {
+        let ended = Box::pin(work(config, &context)).await;
+        context.stop.soft();
+        ended
+    };
+    let (served, worked) = tokio::join!(health, work);
+    worked.and(served)
+}
+
+async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
+    let broker = Broker::connect(&config.nats, context).await?;
+    let objects = Objects::open(&config.object_store)?;
+    objects.watch(context);
+    let transport = bugstream_kit::elastic::transport(&config.elasticsearch)?;
+    bugstream_kit::elastic::watch(&transport, context);
+    let names = Names::new(&config.elasticsearch.prefix)?;
+    let indices = Arc::new(Indices::new(transport.clone(), names.clone(), config.indexer.replicas));
+    if !prepare(&indices, context).await? {
+        return Ok(());
+    }
+    let (bulker, senders) = Bulker::new(transport, indices, config.indexer.bulk(), context.chance.clone());
+    let indexer = index::Indexer {
+        log: Log::new(broker.jetstream.clone(), context.clock.clone()),
+        objects,
+        bulker,
+        dead_letters: DeadLetters::new(broker.jetstream.clone(), context.clock.clone(), context.service),
+        names,
+        rules: index::rules(&config.repositories),
+        clock: context.clock.clone(),
+        chance: context.chance.clone(),
+    };
+    follow(&broker, indexer, senders, config.indexer.slots, context).await
+}
+
+/// Works both consumers and the bulk connections until a stop is asked for or one of them fails.
+async fn follow(
+    broker: &Broker,
+    indexer: index::Indexer,
+    senders: Senders,
+    slots: usize,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let republisher = republish::Republisher {
+        log: indexer.log.clone(),
+        clock: context.clock.clone(),
+        chance: context.chance.clone(),
+    };
+    let events = Options::new(topology::INDEXER, slots, Lane::Index);
+    let requests = Options::new(topology::INDEXER_REQUESTS, REQUEST_SLOTS, Lane::Index);
+    let follow = async {
+        let followed = consume(broker, events, Arc::new(indexer), context).await;
+        context.stop.soft();
+        followed
+    };
+    let answer = async {
+        let answered = consume(broker, requests, Arc::new(republisher), context).await;
+        context.stop.soft();
+        answered
+    };
+    let send = async {
+        let sent = senders.run().await;
+        context.stop.soft();
+        sent
+    };
+    let (followed, answered, sent) = tokio::join!(Box::pin(follow), Box::pin(answer), send);
+    followed.and(answered).and(sent)
+}
+
+/// Makes the indices, waiting with back-off while Elasticsearch is away; `false` if a stop was asked for meanwhile.
+async fn prepare(indices: &Indices, context: &Context) -> anyhow::Result<bool> {
+    let mut attempts = 0;
+    loop {
+        match indices.ensure().await {
+            Ok(()) => break,
+            Err(IndexError::Away(away)) => context.health.down("indices", away.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+        let wait = context
+            .chance
+            .backoff(Duration::from_millis(500), Duration::from_secs(15), attempts);
+        attempts += 1;
+        if !context.stop.sleep(wait).await {
+            return Ok(false);
+        }
+    }
+    context.health.up("indices");
+    for index in indices.outdated().await.unwrap_or_default() {
+        tracing::warn!(index, "the mapping is older than this version's: a rebuild is due");
+    }
+    Ok(true)
+}

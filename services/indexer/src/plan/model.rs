@@ -587,7 +587,8 @@ fn requests_of_a_worker_without_a_lease_do_no_harm() {
 #[test]
 fn every_rule_left_out_is_caught_by_a_recorded_seed() {
     let (state, torn) = ("wrong final state", "an issue was visible before its timeline");
-    let table: [(u64, &str, fn(&mut Rules)); 8] = [
+    type LeaveOut = fn(&mut Rules);
+    let table: [(u64, &str, LeaveOut); 8] = [
         (4, state, |rules| rules.versions = false),
         (1676, state, |rules| rules.stubs = false),
         (4, state, |rules| rules.marks_of_the_past = false),

@@ -1,0 +1,138 @@
+//! From an event of the log to documents: its objects are read, checked against their hashes, parsed and classified.
+
+use bugstream_archive::names::{Kind as Documents, Names};
+use bugstream_archive::{
+    Archived, Classified, Rules, Side, Stamp, error_stub, issue_document_id, stub, timeline_document_id,
+};
+use bugstream_kit::consume::Outcome;
+use bugstream_kit::dead_letter::Kind;
+use bugstream_kit::objects::{ObjectError, Objects};
+use bugstream_proto::Event;
+use bugstream_proto::message::Downloaded;
+use bytes::Bytes;
+
+use crate::bulk::{Batch, Refused};
+use crate::plan::{Content, Slot, Write};
+
+/// Failed attempts after which a missing or damaged object becomes a dead letter. Objects are stored before their event
+/// is published and stores are consistent, so waiting longer does not help; what is missing because a newer event
+/// replaced it is skipped at the next attempt.
+const PATIENCE: u64 = 2;
+
+/// The stored bytes of an issue.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    issue: Bytes,
+    timeline: Bytes,
+}
+
+impl Raw {
+    /// Reads both objects of an event.
+    ///
+    /// # Errors
+    /// What to do instead: hold if the store is away; later a dead letter if the objects are not what the event says.
+    pub(crate) async fn read(downloaded: &Downloaded, objects: &Objects, attempts: u64) -> Result<Self, Outcome> {
+        let (issue, timeline) = futures_util::join!(objects.get(&downloaded.issue), objects.get(&downloaded.timeline));
+        let instead = |error| instead(&error, attempts);
+        Ok(Self {
+            issue: issue.map_err(instead)?,
+            timeline: timeline.map_err(instead)?,
+        })
+    }
+
+    /// Parses them.
+    ///
+    /// # Errors
+    /// A rejection: bytes with the right hash will not change.
+    pub(crate) fn parse(&self) -> Result<Archived<'_>, Outcome> {
+        let hopeless = |error: bugstream_archive::ArchiveError| Outcome::reject(Kind::Object, error.to_string());
+        Archived::parse(&self.issue, &self.timeline).map_err(hopeless)
+    }
+}
+
+fn instead(error: &ObjectError, attempts: u64) -> Outcome {
+    match error {
+        ObjectError::Unavailable(_) => Outcome::away(error.to_string()),
+        _ if attempts < PATIENCE => Outcome::retry(error.to_string()),
+        _ => Outcome::reject(
+            Kind::Object,
+            format!("{error}; download the issue again with reason repair"),
+        ),
+    }
+}
+
+/// What a downloaded issue's documents are made of.
+#[derive(Debug)]
+pub(crate) struct Current<'a> {
+    pub(crate) archived: Archived<'a>,
+    pub(crate) classified: Classified,
+}
+
+impl<'a> Current<'a> {
+    pub(crate) fn of(raw: &'a Raw, rules: &Rules) -> Result<Self, Outcome> {
+        let archived = raw.parse()?;
+        let classified = archived.classify(rules);
+        Ok(Self { archived, classified })
+    }
+}
+
+/// Renders the writes of one event.
+pub(crate) struct Renderer<'a> {
+    pub(crate) names: &'a Names,
+    pub(crate) event: &'a Event,
+    /// `None` for a deleted issue.
+    pub(crate) current: Option<&'a Current<'a>>,
+    pub(crate) trace_id: Option<&'a str>,
+}
+
+impl Renderer<'_> {
+    /// Adds a write with the content that the plan gives it.
+    pub(crate) fn push(&self, write: Write, batch: &mut Batch) {
+        let (alias, id) = self.place(write);
+        batch.push(&alias, &id, self.event.revision, |out| {
+            match (write.content, self.current) {
+                (Content::Document, Some(current)) => self.document(current, write.slot, out),
+                _ => stub(self.event.revision, out),
+            }
+        });
+    }
+
+    /// Adds what stands where Elasticsearch refused a document: its predecessor must not stay.
+    pub(crate) fn push_error(&self, write: Write, refused: &Refused, batch: &mut Batch) {
+        let (alias, id) = self.place(write);
+        let error = format!("{}: {}", refused.error_type, refused.field);
+        batch.push(&alias, &id, self.event.revision, |out| {
+            error_stub(&self.event.issue, self.event.revision, &error, out);
+        });
+    }
+
+    /// The write alias and the id of a write's document.
+    pub(crate) fn place(&self, write: Write) -> (String, String) {
+        let (kind, id) = match write.slot {
+            Slot::Issue => (Documents::Issues, issue_document_id(&self.event.issue)),
+            Slot::Position(position) => (
+                Documents::Timelines,
+                timeline_document_id(&self.event.issue, position as usize),
+            ),
+        };
+        (self.alias(kind, write.side), id)
+    }
+
+    fn alias(&self, kind: Documents, side: Side) -> String {
+        self.names.live_alias(kind, side)
+    }
+
+    fn document(&self, current: &Current<'_>, slot: Slot, out: &mut Vec<u8>) {
+        let stamp = Stamp {
+            issue: &self.event.issue,
+            revision: self.event.revision,
+            downloaded_at: self.event.occurred_at,
+            trace_id: self.trace_id,
+        };
+        let (archived, classified) = (&current.archived, &current.classified);
+        match slot {
+            Slot::Issue => archived.issue_document(classified, &stamp, out),
+            Slot::Position(position) => archived.timeline_document(classified, position as usize, &stamp, out),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The indexing protocol, one event at a time: the final state is written from the event alone.
+//!
+//! Skip what is no longer the newest; publish once more what the marks do not cover; write the timeline on each side of
+//! the wall, then the issue; ack. Why that is safe is told in [`crate::plan`] and checked by its model.
+
+use std::collections::HashMap;
+
+use bugstream_archive::names::Names;
+use bugstream_archive::{Marks, Rules};
+use bugstream_kit::chance::Chance;
+use bugstream_kit::clock::Clock;
+use bugstream_kit::config::Repositories;
+use bugstream_kit::consume::{Handler, Lease, Outcome, Received};
+use bugstream_kit::dead_letter::{DeadLetters, Kind, Origin, Rejection};
+use bugstream_kit::log::{Log, LogError, Logged};
+use bugstream_kit::objects::Objects;
+use bugstream_proto::message::{Change, time_of};
+use bugstream_proto::{Event, RepoName, topology, v1};
+use bugstream_telemetry::{metrics, names, propagation};
+
+use crate::bulk::{Batch, Bulker, Refused, Written};
+use crate::document::{Current, Raw, Renderer};
+use crate::elastic::Away;
+use crate::plan::{Write, issue_writes, timeline_writes};
+use crate::republish::republish;
+
+/// Bytes after which a batch is handed in: a timeline may be larger than memory should hold twice.
+const BATCH_BYTES: usize = 1_000_000;
+
+/// Indexes events of the log.
+#[derive(Debug)]
+pub struct Indexer {
+    /// To read newest events and to publish again what the marks do not cover.
+    pub log: Log,
+    /// Where raw JSON lies.
+    pub objects: Objects,
+    /// Where documents go.
+    pub bulker: Bulker,
+    /// Documents that Elasticsearch refuses.
+    pub dead_letters: DeadLetters,
+    /// Names of aliases.
+    pub names: Names,
+    /// What is private, by repository.
+    pub rules: HashMap<RepoName, Rules>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Nonces.
+    pub chance: Chance,
+}
+
+/// The rules of privacy of every mirrored repository.
+#[must_use]
+pub fn rules(repositories: &Repositories) -> HashMap<RepoName, Rules> {
+    let rules = |repository: &bugstream_kit::config::Repository| Rules {
+        repository: repository.name.clone(),
+        private_partner: repository.private.clone(),
+        public: repository.public.iter().cloned().collect(),
+    };
+    repositories
+        .0
+        .iter()
+        .map(|repository| (repository.name.clone(), rules(repository)))
+        .collect()
+}
+
+impl Handler for Indexer {
+    async fn handle(&self, message: &Received, lease: &Lease) -> Outcome {
+        match self.index(message, lease).await {
+            Ok(()) => Outcome::Done,
+            Err(instead) => instead,
+        }
+    }
+}
+
+impl Indexer {
+    async fn index(&self, message: &Received, lease: &Lease) -> Result<(), Outcome> {
+        let event = Event::decode(message.issue(), &message.payload)
+            .map_err(|error| Outcome::reject(Kind::Payload, error.to_string()))?;
+        if self.is_superseded(message).await? {
+            return Ok(());
+        }
+        let raw = match &event.change {
+            Change::Deleted(_) => None,
+            Change::Downloaded(downloaded) => Some(Raw::read(downloaded, &self.objects, message.attempts).await?),
+        };
+        let current = raw
+            .as_ref()
+            .map(|raw| Current::of(raw, self.rules_of(message)?))
+            .transpose()?;
+        let marks = Marks::from(&event.marks);
+        if let Some(current) = current.as_ref().filter(|current| !marks.covers(&current.classified)) {
+            return self.cover(message, &event, marks.grow(&current.classified)).await;
+        }
+        let trace_id = propagation::trace_id(&tracing::Span::current());
+        let (current, trace_id) = (current.as_ref(), trace_id.as_deref());
+        let renderer = Renderer {
+            names: &self.names,
+            event: &event,
+            current,
+            trace_id,
+        };
+        self.write(marks, &renderer, message, lease).await?;
+        self.observe(&event);
+        Ok(())
+    }
+
+    /// Whether a newer event of the issue is in the log: that one cleans up after this one, since its marks cover it.
+    async fn is_superseded(&self, message: &Received) -> Result<bool, Outcome> {
+        match self.log.newest(message.issue()).await {
+            Ok(newest) => Ok(newest.is_some_and(|newest| newest.sequence > message.sequence)),
+            Err(LogError::Unreadable { sequence, .. }) if sequence > message.sequence => Ok(true),
+            Err(error) => Err(Outcome::away(error.to_string())),
+        }
+    }
+
+    /// Fails closed: without its rules an issue would be judged as if it had no private partner.
+    fn rules_of(&self, message: &Received) -> Result<&Rules, Outcome> {
+        let repo = message.issue().repo();
+        let reason = || format!("repository {repo} is not configured: add it to [[repositories]] and index it again");
+        self.rules
+            .get(repo)
+            .ok_or_else(|| Outcome::reject(Kind::Other, reason()))
+    }
+
+    /// The rules of privacy changed since the event was made: documents would lie beyond its marks, where no later event
+    /// would look. So the event is published once more with marks that cover them.
+    async fn cover(&self, message: &Received, event: &Event, marks: Marks) -> Result<(), Outcome> {
+        tracing::info!(issue = %event.issue, revision = event.revision, "publishing the event again with marks that cover it");
+        let (sequence, event) = (message.sequence, event.clone());
+        let cause = v1::Cause::new(v1::Reason::Reindex, self.clock.now());
+        let newest = Logged {
+            sequence,
+            event,
+            nonce: None,
+        };
+        republish(&self.log, &newest, marks, cause, &self.chance).await
+    }
+
+    async fn write(
+        &self,
+        marks: Marks,
+        renderer: &Renderer<'_>,
+        message: &Received,
+        lease: &Lease,
+    ) -> Result<(), Outcome> {
+        let placed = renderer.current.map(|current| &current.classified);
+        self.phase(timeline_writes(marks, placed), renderer, message, lease)
+            .await?;
+        self.phase(issue_writes(marks, placed).into_iter(), renderer, message, lease)
+            .await
+    }
+
+    /// Writes one phase in batches of bounded size; all of it is durable at the end.
+    async fn phase(
+        &self,
+        writes: impl Iterator<Item = Write> + Send,
+        renderer: &Renderer<'_>,
+        message: &Received,
+        lease: &Lease,
+    ) -> Result<(), Outcome> {
+        let (mut batch, mut in_batch) = (Batch::default(), Vec::new());
+        for write in writes {
+            renderer.push(write, &mut batch);
+            in_batch.push(write);
+            if batch.bytes() >= BATCH_BYTES {
+                self.send(
+                    std::mem::take(&mut batch),
+                    std::mem::take(&mut in_batch),
+                    renderer,
+                    message,
+                    lease,
+                )
+                .await?;
+            }
+        }
+        self.send(batch, in_batch, renderer, message, lease).await
+    }
+
+    async fn send(
+        &self,
+        batch: Batch,
+        writes: Vec<Write>,
+        renderer: &Renderer<'_>,
+        message: &Received,
+        lease: &Lease,
+    ) -> Result<(), Outcome> {
+        let results = self.bulk(batch, lease).await?;
+        let refused: Vec<(Write, Refused)> = writes.into_iter().zip(results).filter_map(refusal).collect();
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            self.put_aside(&refused, renderer, message, lease).await
+        }
+    }
+
+    async fn bulk(&self, batch: Batch, lease: &Lease) -> Result<Vec<Written>, Outcome> {
+        lease.check().map_err(|lost| Outcome::retry(lost.to_string()))?;
+        self.bulker.write(batch).await.map_err(|Away(why)| Outcome::away(why))
+    }
+
+    /// Error stubs take the places of refused documents, and each becomes a dead letter; the rest of the issue goes on.
+    async fn put_aside(
+        &self,
+        refused: &[(Write, Refused)],
+        renderer: &Renderer<'_>,
+        message: &Received,
+        lease: &Lease,
+    ) -> Result<(), Outcome> {
+        let mut batch = Batch::default();
+        for (write, why) in refused {
+            renderer.push_error(*write, why, &mut batch);
+        }
+        let results = self.bulk(batch, lease).await?;
+        if results.iter().any(|result| matches!(result, Written::Refused(_))) {
+            return Err(Outcome::reject(
+                Kind::Document,
+                "Elasticsearch refuses even an error stub: look at its mapping",
+            ));
+        }
+        for (write, why) in refused {
+            let letter = dead_letter(renderer.place(*write), why);
+            let published = self.dead_letters.publish(origin(message), &letter).await;
+            published.map_err(|error| Outcome::away(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn observe(&self, event: &Event) {
+        if let Some(requested) = event.cause.first_requested_at.as_ref().and_then(time_of) {
+            let waited = (self.clock.now() - requested).as_seconds_f64();
+            metrics::observe(names::INDEXED_AFTER, waited.max(0.0), &[]);
+        }
+    }
+}
+
+fn refusal((write, written): (Write, Written)) -> Option<(Write, Refused)> {
+    match written {
+        Written::Refused(why) => Some((write, why)),
+        Written::Written | Written::Newer => None,
+    }
+}
+
+fn dead_letter((index, document_id): (String, String), why: &Refused) -> Rejection {
+    let Refused { error_type, field } = why.clone();
+    let reason = format!("Elasticsearch refuses document {document_id} of {index}: {error_type}, field {field:?}");
+    let refusal = Some(Box::new(v1::Refusal {
+        index,
+        document_id,
+        error_type,
+        field,
+    }));
+    Rejection {
+        refusal,
+        ..Rejection::new(Kind::Document, reason)
+    }
+}
+
+fn origin(message: &Received) -> Origin<'_> {
+    Origin {
+        stream: topology::ISSUES,
+        subject: &message.spelling,
+        sequence: message.sequence,
+        attempts: message.attempts + 1,
+        headers: message.headers.as_ref(),
+        payload: &message.payload,
+    }
+}

@@ -114,16 +114,17 @@ mod tests {
     /// 60 seconds after [`NOW`].
     const RESET: &str = "1767225660";
 
-    type Pairs = &'static [(&'static str, &'static str)];
+    type Pairs<'a> = &'a [(&'static str, &'static str)];
+    type Case<'a> = (u16, Pairs<'a>, &'a str, Option<(Limit, Option<u64>)>);
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn headers(pairs: Pairs<'_>) -> HeaderMap {
         pairs
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
             .collect()
     }
 
-    fn asked(status: u16, pairs: &[(&'static str, &'static str)], message: &str) -> Option<(Limit, Option<u64>)> {
+    fn asked(status: u16, pairs: Pairs<'_>, message: &str) -> Option<(Limit, Option<u64>)> {
         let status = StatusCode::from_u16(status).unwrap();
         let ask = refusal(status, &headers(pairs), message, NOW)?;
         Some((ask.kind, ask.wait.map(|w| w.as_secs())))
@@ -135,7 +136,7 @@ mod tests {
         let left = |n| ("x-ratelimit-remaining", n);
         let reset = |at| ("x-ratelimit-reset", at);
         let retry = |after| ("retry-after", after);
-        let table: &[(u16, Pairs, &str, Option<(Limit, Option<u64>)>)] = &[
+        let table: &[Case<'_>] = &[
             (
                 403,
                 &[left("0"), reset(RESET)],

@@ -9,8 +9,8 @@
 //! - Privacy fails closed: what cannot be judged is private.
 //! - No error quotes content.
 //!
-//! The steps, one a file: [`parse`](Archived::parse) → [`classify`](Archived::classify) (with [`reference`], what an
-//! event names) → documents. [`Marks`] say what was ever written, [`names`] where it is written.
+//! The steps, one a file: [`parse`](Archived::parse) → [`classify`](Archived::classify) (by `reference`, what an event
+//! names) → `document`. [`Marks`] say what was ever written, [`names`] where it is written.
 
 mod classify;
 mod document;

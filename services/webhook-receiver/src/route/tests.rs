@@ -1,0 +1,344 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+fn policy() -> Policy {
+    let settings = bugstream_kit::config::Settings::load(
+        None,
+        |name| match name {
+            "GITHUB_REPO_PUBLIC" => Some("WebCompat/web-bugs".to_owned()),
+            "GITHUB_REPO_PRIVATE" => Some("webcompat/web-bugs-private".to_owned()),
+            _ => None,
+        },
+        &[],
+    );
+    Policy {
+        repositories: Repositories::read(&settings.unwrap()).unwrap(),
+        pull_requests: true,
+    }
+}
+
+fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    let pairs = pairs.iter().map(|(name, value)| {
+        let name = axum::http::HeaderName::from_static(name);
+        (name, value.parse().unwrap())
+    });
+    pairs.collect()
+}
+
+fn of_event(event: &str) -> HeaderMap {
+    headers(&[
+        ("content-type", JSON),
+        ("x-github-event", event),
+        ("x-github-delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+        ("x-github-hook-id", "292430182"),
+    ])
+}
+
+fn routed(event: &str, payload: &Value) -> Result<Decision, Malformed> {
+    route(&of_event(event), payload.to_string().as_bytes(), &policy())
+}
+
+fn queued(event: &str, payload: &Value) -> (Vec<String>, When) {
+    match routed(event, payload) {
+        Ok(Decision::Queue(queue)) => (queue.issues.iter().map(ToString::to_string).collect(), queue.when),
+        other => panic!("{event} was not queued: {other:?}"),
+    }
+}
+
+fn ignored(event: &str, payload: &Value) -> bool {
+    matches!(routed(event, payload), Ok(Decision::Ignore(_)))
+}
+
+fn repo(full_name: &str) -> Value {
+    json!({"full_name": full_name, "private": false})
+}
+
+fn issue_payload(action: &str, number: Value) -> Value {
+    json!({"action": action, "issue": {"number": number, "title": "t"}, "repository": repo("WebCompat/Web-Bugs")})
+}
+
+#[test]
+fn each_kind_of_event_names_its_issue() {
+    let pull = json!({"action": "opened", "pull_request": {"number": 7}, "repository": repo("webcompat/web-bugs")});
+    for (event, payload) in [
+        ("issues", issue_payload("labeled", json!(7))),
+        ("issue_comment", issue_payload("created", json!(7))),
+        ("pull_request", pull.clone()),
+        ("pull_request_review", pull.clone()),
+        ("pull_request_review_comment", pull.clone()),
+        ("pull_request_review_thread", pull),
+    ] {
+        assert_eq!(
+            queued(event, &payload),
+            (vec!["webcompat/web-bugs#7".to_owned()], When::Quiet),
+            "{event}"
+        );
+    }
+}
+
+#[test]
+fn the_delivery_is_named_as_it_came() {
+    let Ok(Decision::Queue(queue)) = routed("issues", &issue_payload("edited", json!(7))) else {
+        panic!("it was not queued")
+    };
+    assert_eq!(
+        queue.delivery,
+        v1::Delivery {
+            hook_id: 292_430_182,
+            delivery_id: "72d3162e-cc78-11e3-81ab-4c9367dc0958".to_owned(),
+            event: "issues".to_owned(),
+            action: "edited".to_owned(),
+        }
+    );
+}
+
+#[test]
+fn a_sender_without_hook_and_delivery_id_is_heard_too() {
+    let few = headers(&[
+        ("content-type", "application/json; charset=utf-8"),
+        ("x-github-event", "issues"),
+    ]);
+    let body = issue_payload("edited", json!(7)).to_string();
+    let Ok(Decision::Queue(queue)) = route(&few, body.as_bytes(), &policy()) else {
+        panic!("it was not queued")
+    };
+    assert_eq!((queue.delivery.hook_id, queue.delivery.delivery_id.as_str()), (0, ""));
+}
+
+#[test]
+fn a_relation_concerns_both_of_its_ends_where_they_are_ours() {
+    let end = |number: u64| json!({"number": number});
+    let mine = repo("webcompat/web-bugs");
+    let sub = json!({"action": "sub_issue_added", "parent_issue": end(1), "sub_issue": end(2),
+        "sub_issue_repo": mine, "repository": mine});
+    assert_eq!(
+        queued("sub_issues", &sub).0,
+        ["webcompat/web-bugs#1", "webcompat/web-bugs#2"]
+    );
+
+    let far = json!({"action": "parent_issue_added", "parent_issue": end(1), "parent_issue_repo": repo("a/b"),
+        "sub_issue": end(2), "repository": mine});
+    assert_eq!(queued("sub_issues", &far).0, ["webcompat/web-bugs#2"]);
+
+    let near = json!({"action": "blocking_added", "blocking_issue": end(3), "blocked_issue": end(4),
+        "blocked_issue_repo": mine, "repository": repo("a/b")});
+    assert_eq!(
+        queued("issue_dependencies", &near).0,
+        ["webcompat/web-bugs#4"],
+        "another repository's delivery about an issue of ours"
+    );
+
+    let url = json!({"number": 5, "repository_url": "https://ghes.example/api/v3/repos/webcompat/web-bugs"});
+    let by_url = json!({"action": "blocked_by_added", "blocked_issue": end(3), "blocking_issue": url,
+        "repository": repo("a/b")});
+    assert_eq!(queued("issue_dependencies", &by_url).0, ["webcompat/web-bugs#5"]);
+
+    let neither = json!({"action": "sub_issue_added", "repository": mine});
+    assert_eq!(routed("sub_issues", &neither), Err(missing("parent_issue")));
+}
+
+#[test]
+fn takedowns_do_not_wait_and_nothing_else_hurries() {
+    let edited = |title: &str, changes: Value| {
+        json!({"action": "edited", "issue": {"number": 7, "title": title}, "changes": changes,
+            "repository": repo("webcompat/web-bugs")})
+    };
+    let was = json!({"title": {"from": "a site that nobody should see"}});
+    for (event, payload, when) in [
+        ("issues", issue_payload("deleted", json!(7)), When::Now),
+        ("issues", issue_payload("transferred", json!(7)), When::Now),
+        ("issue_comment", issue_payload("deleted", json!(7)), When::Now),
+        ("issues", edited("In the moderation queue.", was.clone()), When::Now),
+        ("issues", edited("Issue closed.", was.clone()), When::Now),
+        ("issues", edited("Another title", was), When::Quiet),
+        (
+            "issues",
+            edited("Issue closed.", json!({"body": {"from": "b"}})),
+            When::Quiet,
+        ),
+        ("issues", edited("Issue closed.", json!({})), When::Quiet),
+        (
+            "issues",
+            edited("In the moderation queue", json!({"title": {}})),
+            When::Quiet,
+        ),
+        ("issues", issue_payload("closed", json!(7)), When::Quiet),
+    ] {
+        assert_eq!(queued(event, &payload).1, when, "{event} {payload}");
+    }
+}
+
+#[test]
+fn what_is_genuine_but_not_ours_is_ignored() {
+    let mut elsewhere = issue_payload("edited", json!(7));
+    for name in ["webcompat/web-bugs-private", "webcompat/other", "other/web-bugs"] {
+        elsewhere["repository"] = repo(name);
+        assert!(ignored("issues", &elsewhere), "{name}");
+    }
+    for event in ["ping", "push", "star", "issue", "Issues", "pull_request_target"] {
+        assert!(ignored(event, &json!({"zen": "Keep it logically awesome."})), "{event}");
+    }
+}
+
+#[test]
+fn without_pull_requests_neither_they_nor_their_comments_are_ours() {
+    let policy = Policy {
+        pull_requests: false,
+        ..policy()
+    };
+    let mut comment = issue_payload("created", json!(7));
+    let decide = |event: &str, payload: &Value| route(&of_event(event), payload.to_string().as_bytes(), &policy);
+    assert!(matches!(decide("issue_comment", &comment), Ok(Decision::Queue(_))));
+    comment["issue"]["pull_request"] = json!({"url": "u"});
+    assert!(matches!(decide("issue_comment", &comment), Ok(Decision::Ignore(_))));
+    assert!(matches!(decide("pull_request", &json!({})), Ok(Decision::Ignore(_))));
+}
+
+#[test]
+fn numbers_that_are_none_are_refused_with_a_reason() {
+    let literal = |number: &str| {
+        format!(
+            r#"{{"action":"edited","issue":{{"number":{number}}},"repository":{{"full_name":"webcompat/web-bugs"}}}}"#
+        )
+    };
+    for number in [
+        "\"7\"",
+        "0",
+        "-1",
+        "7.0",
+        "7e2",
+        "1180591620717411303424",
+        "9007199254740992",
+        "null",
+        "[7]",
+        "{}",
+        "true",
+    ] {
+        let refused = route(&of_event("issues"), literal(number).as_bytes(), &policy()).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the payload's issue.number is not an issue number (a whole number from 1 up)",
+            "{number}"
+        );
+    }
+    assert!(route(&of_event("issues"), literal("9007199254740991").as_bytes(), &policy()).is_ok());
+}
+
+#[test]
+fn malformed_payloads_say_what_is_wrong_and_quote_nothing() {
+    let good = issue_payload("edited", json!(7)).to_string();
+    let deep = "[".repeat(100_000);
+    let deeper = format!("{{\"action\":{deep}");
+    for (body, reason) in [
+        ("", "not complete JSON"),
+        (&good[..good.len() - 1], "not complete JSON"),
+        (&good[..good.len() / 2], "not complete JSON"),
+        ("{\"action\": secret}", "not complete JSON"),
+        (&deep, "not complete JSON"),
+        (&deeper, "not complete JSON"),
+        ("\u{0}", "not complete JSON"),
+        ("[]", "not a JSON object"),
+        (
+            "[\"edited\", {\"full_name\": \"webcompat/web-bugs\"}]",
+            "not a JSON object",
+        ),
+        ("7", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("{}", "action is missing"),
+        (r#"{"action": 5}"#, "action is not a word"),
+        (r#"{"action": "secret title\r\n"}"#, "action is not a word"),
+        (r#"{"action": "edited"}"#, "repository is missing"),
+        (
+            r#"{"action": "edited", "repository": "secret"}"#,
+            "repository is not an object",
+        ),
+        (
+            r#"{"action": "edited", "repository": ["a/b"]}"#,
+            "repository is not an object",
+        ),
+        (
+            r#"{"action": "edited", "repository": {"full_name": "secret"}}"#,
+            "repository is not a repository",
+        ),
+        (
+            r#"{"action": "edited", "repository": {"full_name": "a/b"}}"#,
+            "issue is missing",
+        ),
+        (
+            r#"{"action": "edited", "repository": {"full_name": "a/b"}, "issue": [7]}"#,
+            "issue is not an object",
+        ),
+        (
+            r#"{"action": "edited", "repository": {"full_name": "a/b"}, "issue": {}}"#,
+            "issue is not an object",
+        ),
+    ] {
+        let refused = route(&of_event("issues"), body.as_bytes(), &policy()).expect_err(reason);
+        let text = refused.to_string();
+        assert!(text.contains(reason) && !text.contains("secret"), "{reason}: {text}");
+    }
+    let not_text = route(&of_event("issues"), b"{\"action\": \"\xff\"}", &policy());
+    assert!(matches!(not_text, Err(Malformed::Json { .. })), "{not_text:?}");
+}
+
+#[test]
+fn a_form_carries_the_same_payload() {
+    let mut of_form = of_event("issues");
+    of_form.insert("content-type", FORM.parse().unwrap());
+    let payload = issue_payload("edited", json!(7)).to_string();
+    let form: String = form_urlencoded::Serializer::new(String::new())
+        .append_pair("other", "x")
+        .append_pair("payload", &payload)
+        .finish();
+    let expected = routed("issues", &issue_payload("edited", json!(7)));
+    assert_eq!(route(&of_form, form.as_bytes(), &policy()), expected);
+    assert_eq!(route(&of_form, payload.as_bytes(), &policy()), Err(Malformed::Form));
+    assert!(matches!(
+        route(&of_form, b"payload=", &policy()),
+        Err(Malformed::Json { .. })
+    ));
+}
+
+#[test]
+fn headers_that_github_does_not_send_are_refused() {
+    let body = issue_payload("edited", json!(7)).to_string();
+    let good = [("content-type", JSON), ("x-github-event", "issues")];
+    let long = "a".repeat(LONGEST_NAME + 1);
+    for (name, value, expected) in [
+        ("content-type", "text/plain", Malformed::ContentType),
+        ("content-type", "", Malformed::ContentType),
+        ("x-github-event", "", Malformed::Header("x-github-event")),
+        ("x-github-event", "is sues", Malformed::Header("x-github-event")),
+        ("x-github-event", "iss\u{fc}es", Malformed::Header("x-github-event")),
+        ("x-github-delivery", "a b", Malformed::Header("x-github-delivery")),
+        ("x-github-delivery", &long, Malformed::Header("x-github-delivery")),
+        ("x-github-hook-id", "-1", Malformed::Header("x-github-hook-id")),
+        (
+            "x-github-hook-id",
+            "18446744073709551616",
+            Malformed::Header("x-github-hook-id"),
+        ),
+    ] {
+        let mut changed = headers(&good);
+        changed.insert(name, value.parse().unwrap());
+        assert_eq!(
+            route(&changed, body.as_bytes(), &policy()),
+            Err(expected),
+            "{name}: {value:?}"
+        );
+    }
+    let without_event = headers(&good[..1]);
+    assert_eq!(
+        route(&without_event, body.as_bytes(), &policy()),
+        Err(Malformed::Header("x-github-event"))
+    );
+    let without_type = headers(&good[1..]);
+    assert_eq!(
+        route(&without_type, body.as_bytes(), &policy()),
+        Err(Malformed::ContentType)
+    );
+}

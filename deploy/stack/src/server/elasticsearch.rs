@@ -85,6 +85,12 @@ impl Elasticsearch {
         text.trim().parse().context("Elasticsearch wrote no pid")
     }
 
+    /// Process id of the launcher: a polite signal to it ends the server cleanly.
+    #[must_use]
+    pub fn launcher_pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Its log.
     #[must_use]
     pub fn log(&self) -> PathBuf {

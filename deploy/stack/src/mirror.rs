@@ -1,0 +1,141 @@
+//! Mirroring the repository after the first start, through queue-cli as an operator would.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bugstream_stack::interrupt;
+use bugstream_stack::process::log_tail;
+use bugstream_stack::progress::{Board, Part};
+use bugstream_stack::server::agent;
+use serde_json::Value;
+
+use crate::checkout::log;
+use crate::compile::Programs;
+use crate::search::{Count, count};
+use crate::services::environment;
+use crate::stack::Stack;
+
+/// How many issues the simulator has, numbered from 1.
+pub(crate) const SEED: u64 = 500;
+
+/// How long nothing may become searchable before the mirror counts as stuck.
+const STUCK: Duration = Duration::from_secs(180);
+
+/// What has to be queued so that the search is complete.
+#[derive(Debug, PartialEq, Eq)]
+enum Work {
+    /// It already is.
+    Nothing,
+    /// The log has everything: index it again, without GitHub.
+    Index,
+    /// Ask GitHub.
+    Download,
+}
+
+/// Fills the search where it is not complete, and returns what is searchable.
+pub(crate) fn mirror(stack: &mut Stack, programs: &Programs, board: &Board) -> Result<Count> {
+    let elastic = stack.elastic_url()?;
+    let work = work(stack)?;
+    if work != Work::Nothing {
+        let part = board.part("mirror");
+        let expected = queue(stack, programs, &work, &part)?;
+        wait_searchable(&elastic, expected, &part)?;
+        stack.state.mirrored = Some(stack.mirror()?);
+        stack.save()?;
+    }
+    count(&elastic)
+}
+
+fn work(stack: &Stack) -> Result<Work> {
+    let target = stack.mirror()?;
+    Ok(match &stack.state.mirrored {
+        Some(done) if *done == target => Work::Nothing,
+        Some(done) if done.archive == target.archive => Work::Index,
+        _ => Work::Download,
+    })
+}
+
+/// Queues the requests and returns how many issues should become searchable.
+fn queue(stack: &Stack, programs: &Programs, work: &Work, part: &Part) -> Result<u64> {
+    let lane = if *work == Work::Index { "index" } else { "download" };
+    part.say("queueing", &stack.given.repository);
+    if stack.given.github_api.is_some() {
+        queue_cli(stack, programs, &["add-updated-since", lane, "--newest", "200"])?;
+        return Ok(200);
+    }
+    let expected = simulated_issues(stack)?;
+    queue_cli(stack, programs, &["add-range", lane, "1", &SEED.to_string()])?;
+    Ok(expected)
+}
+
+fn queue_cli(stack: &Stack, programs: &Programs, arguments: &[&str]) -> Result<()> {
+    let output = log("queue-cli");
+    let file = std::fs::File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
+    let errors = file
+        .try_clone()
+        .context("cannot share the log between output and errors")?;
+    let mut command = Command::new(programs.path("queue-cli")?);
+    environment(&mut command, stack);
+    let status = command
+        .args(arguments)
+        .stdout(file)
+        .stderr(errors)
+        .status()
+        .context("cannot start queue-cli")?;
+    if !status.success() {
+        bail!("queue-cli {} failed; {}", arguments.join(" "), log_tail(&output));
+    }
+    Ok(())
+}
+
+/// How many issues of the seed the simulator still has: a person may have deleted some.
+fn simulated_issues(stack: &Stack) -> Result<u64> {
+    let list = format!(
+        "{}/repos/{}/issues?state=all&per_page=100",
+        stack.github_url()?,
+        stack.given.repository
+    );
+    let mut total = 0;
+    for page in 1.. {
+        let mut answer = agent(Duration::from_secs(30))
+            .get(format!("{list}&page={page}"))
+            .call()
+            .context("the simulator does not list its issues")?;
+        let rows: Vec<Value> = answer.body_mut().read_json().context("the simulator lists no issues")?;
+        total += rows
+            .iter()
+            .filter(|row| row["number"].as_u64().is_some_and(|number| number <= SEED))
+            .count();
+        if rows.len() < 100 {
+            break;
+        }
+    }
+    u64::try_from(total).context("more issues than anyone can count")
+}
+
+fn wait_searchable(elastic: &str, expected: u64, part: &Part) -> Result<()> {
+    let (mut best, mut since) = (0, Instant::now());
+    loop {
+        let issues = count(elastic)?.issues;
+        part.say("mirroring", &format!("{issues:>4} / {expected} issues searchable"));
+        if issues >= expected {
+            part.say("complete", &format!("{issues} issues searchable"));
+            return Ok(());
+        }
+        if interrupt::requested() {
+            bail!("interrupted");
+        }
+        if issues > best {
+            (best, since) = (issues, Instant::now());
+        }
+        if since.elapsed() > STUCK {
+            bail!(
+                "only {issues} of {expected} issues are searchable, and none has come for {} s\n  \
+                 cargo stack logs downloader\n  cargo stack logs indexer",
+                STUCK.as_secs()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}

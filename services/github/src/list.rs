@@ -27,7 +27,7 @@ pub struct Cursor(Url);
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Issue numbers, the longest unchanged first. An issue that changes meanwhile comes once more, later.
+    /// Issue numbers in the order asked for. Longest unchanged first, an issue that changes meanwhile comes once more.
     pub numbers: Vec<u64>,
     /// Where to go on; `None` at the end.
     pub next: Option<Cursor>,
@@ -39,21 +39,22 @@ struct Row {
 }
 
 impl Client {
-    /// The first page of the issues and pull requests that were updated since then, of any state.
+    /// The first page of the issues and pull requests that were updated since then, of any state, the longest unchanged
+    /// first.
     ///
     /// # Errors
     /// [`Error`]; a repository that is not there is [`Error::Unexpected`] with 404 or 410.
     pub async fn issues_since(&self, repository: &RepoName, since: OffsetDateTime) -> Result<Page, Error> {
-        let mut url = self.url(&format!("repos/{repository}/issues"));
-        url.query_pairs_mut()
-            .extend_pairs([
-                ("state", "all"),
-                ("sort", "updated"),
-                ("direction", "asc"),
-                ("per_page", "100"),
-            ])
-            .append_pair("since", &timestamp(since));
-        self.page(url).await
+        self.list(repository, since, "asc").await
+    }
+
+    /// As [`Client::issues_since`], the last updated first: for who wants a few of them and knows that an issue which
+    /// changes meanwhile may be left out.
+    ///
+    /// # Errors
+    /// As [`Client::issues_since`].
+    pub async fn newest_issues_since(&self, repository: &RepoName, since: OffsetDateTime) -> Result<Page, Error> {
+        self.list(repository, since, "desc").await
     }
 
     /// A further page.
@@ -62,6 +63,15 @@ impl Client {
     /// As [`Client::issues_since`].
     pub async fn issues_after(&self, cursor: &Cursor) -> Result<Page, Error> {
         self.page(cursor.0.clone()).await
+    }
+
+    async fn list(&self, repository: &RepoName, since: OffsetDateTime, direction: &str) -> Result<Page, Error> {
+        let mut url = self.url(&format!("repos/{repository}/issues"));
+        url.query_pairs_mut()
+            .extend_pairs([("state", "all"), ("sort", "updated"), ("direction", direction)])
+            .append_pair("per_page", "100")
+            .append_pair("since", &timestamp(since));
+        self.page(url).await
     }
 
     async fn page(&self, url: Url) -> Result<Page, Error> {

@@ -1,0 +1,280 @@
+//! The command line: commands, arguments and their help.
+
+use bugstream_proto::{IdError, IssueId, RepoName};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
+
+use crate::queue::Queue;
+
+const EXIT_CODES: &str = "\
+Examples:
+  queue-cli add download 12345             fetch one issue now
+  queue-cli add-range index 1 200000       index again what the archive has, without a request to GitHub
+  queue-cli length                         what waits
+  queue-cli COMMAND --help                 more examples
+
+Exit codes:
+  0  done
+  1  could not be done: a server is away or refuses
+  2  wrong use or configuration";
+
+/// Puts issues into Bugstream's queues by hand, counts and empties the queues, decides about held deletions.
+#[derive(Debug, Parser)]
+#[command(name = "queue-cli", version, after_help = EXIT_CODES, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// The repository meant [default: the first that is configured]
+    #[arg(long, global = true, value_name = "OWNER/NAME", value_parser = str::parse::<RepoName>)]
+    pub(crate) repository: Option<RepoName>,
+    /// Lines for people, or one line of JSON for programs
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        hide_possible_values = true
+    )]
+    pub(crate) output: Output,
+}
+
+/// For whom the result is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Lines for people
+    #[default]
+    Human,
+    /// One line of JSON
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Queue single issues, before everything that waits
+    Add(Add),
+    /// Queue a range of issues
+    AddRange(AddRange),
+    /// Queue the issues that were updated since a date, as GitHub lists them
+    AddUpdatedSince(AddUpdatedSince),
+    /// Count the issues that wait
+    Length(Length),
+    /// Empty a queue
+    Purge(Purge),
+    /// Decide about deletions that the fuse holds back
+    #[command(subcommand)]
+    Deletions(Deletions),
+    /// Print a completion script for a shell
+    Completion(Completion),
+    /// Do nothing: the old system's containers were started with it
+    #[command(hide = true)]
+    Noop,
+}
+
+/// `add QUEUE NUMBER...`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli add download 12345
+  queue-cli add index 12345 12346
+  queue-cli add download 7 --repository webcompat/web-bugs
+
+A download is indexed by itself: add index is for documents that were deleted by hand.")]
+pub struct Add {
+    /// Which queue
+    #[arg(value_enum)]
+    pub queue: Queue,
+    /// Issue numbers
+    #[arg(required = true, value_name = "NUMBER", value_parser = IssueId::parse_number, allow_negative_numbers = true)]
+    pub numbers: Vec<u64>,
+}
+
+/// `add-range QUEUE FIRST LAST`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli add-range download 1 500       fetched when GitHub's quota allows, behind webhooks
+  queue-cli add-range index 1 200000       no request to GitHub; numbers without an issue are skipped
+
+An issue that waits already keeps its place: the same range may be queued again at any time.")]
+pub struct AddRange {
+    /// Which queue
+    #[arg(value_enum)]
+    pub queue: Queue,
+    /// The first issue's number
+    #[arg(value_parser = IssueId::parse_number, allow_negative_numbers = true)]
+    pub first: u64,
+    /// The last issue's number, at least FIRST
+    #[arg(value_parser = IssueId::parse_number, allow_negative_numbers = true)]
+    pub last: u64,
+}
+
+/// `add-updated-since QUEUE DATE`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli add-updated-since download 2026-01-31
+  queue-cli add-updated-since download 2026-01-31T12:00:00Z
+  queue-cli add-updated-since download 2026-01-31 --limit 200      the 200 updated last, newest first
+
+Deleted issues are in no list: they are found by webhooks and by add.")]
+pub struct AddUpdatedSince {
+    /// Which queue
+    #[arg(value_enum)]
+    pub queue: Queue,
+    /// A day or a time, in UTC unless it says otherwise
+    #[arg(value_parser = date)]
+    pub date: OffsetDateTime,
+    /// No more than this many, newest update first
+    #[arg(long, value_name = "COUNT", value_parser = limit, allow_negative_numbers = true)]
+    pub limit: Option<usize>,
+}
+
+/// `length [QUEUE]`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli length download                download.length = 3
+  queue-cli length                         both queues, a line each
+  queue-cli length --output json           by kind of request too
+
+Every issue is counted once, however many requests wait for it: for quiet after a webhook, for
+their deadline, for another attempt, to be fetched now, or for quota. Without --repository,
+requests for all repositories are counted, and malformed ones.")]
+pub struct Length {
+    /// Which queue [default: both]
+    #[arg(value_enum)]
+    pub queue: Option<Queue>,
+}
+
+/// `purge QUEUE`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli purge download --dry-run       what would go
+  queue-cli purge download                 all of it, at once
+  queue-cli purge index --repository webcompat/web-bugs
+
+Webhooks that wait for quiet go too, and GitHub does not send them again: add-updated-since
+brings their issues back. An issue that is being fetched may be fetched once more.")]
+pub struct Purge {
+    /// Which queue
+    #[arg(value_enum)]
+    pub queue: Queue,
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `completion SHELL`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  queue-cli completion bash > ~/.local/share/bash-completion/completions/queue-cli")]
+pub struct Completion {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `deletions COMMAND`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[command(after_help = "\
+Examples:
+  queue-cli deletions list
+  queue-cli deletions approve
+  queue-cli deletions discard
+
+When GitHub says that very many issues are gone within an hour, a fuse blows: nothing is deleted
+any more until a person approves or discards what it holds back.")]
+pub enum Deletions {
+    /// Show the fuse and what it holds back
+    List,
+    /// Delete what is held back, where GitHub still says that it is gone, and mend the fuse
+    Approve,
+    /// Keep what is held back, and mend the fuse
+    Discard,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a date: write 2026-01-31 or 2026-01-31T12:00:00Z")]
+struct NoDate(String);
+
+/// A day, which begins at midnight UTC, or a time.
+fn date(text: &str) -> Result<OffsetDateTime, NoDate> {
+    let day = Date::parse(text, format_description!("[year]-[month]-[day]")).map(|day| day.midnight().assume_utc());
+    day.or_else(|_| OffsetDateTime::parse(text, &Rfc3339))
+        .map_err(|_| NoDate(text.to_owned()))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a number of issues (a whole number from 1 up)")]
+struct NoCount(String);
+
+fn limit(text: &str) -> Result<usize, NoCount> {
+    let number: Result<u64, IdError> = IssueId::parse_number(text);
+    let number = number.ok().and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| NoCount(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_how_it_is_used() {
+        for command in Cli::command()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                help.contains(&format!("queue-cli {}", command.get_name())),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn a_date_is_a_day_or_a_time() {
+        let table = [
+            ("2021-12-01", datetime!(2021-12-01 00:00 UTC)),
+            ("2021-12-01T06:07:08Z", datetime!(2021-12-01 06:07:08 UTC)),
+            ("2021-12-01T00:00:00.5+02:00", datetime!(2021-11-30 22:00:00.5 UTC)),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(date(text).expect(text), wanted);
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2021-13-01",
+            "2021-02-30",
+            "12/01/2021",
+            "1638316800",
+            "2021-12-01 06:00",
+        ] {
+            assert!(date(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one() {
+        assert_eq!(limit("200").expect("a number"), 200);
+        for text in ["0", "-1", "many", ""] {
+            assert!(limit(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Asks GitHub for a page of a list, waiting where GitHub says so and trying again where that may help.
+
+use std::time::Duration;
+
+use bugstream_github::{Client, Cursor, Error, Page};
+use bugstream_kit::chance::Chance;
+use bugstream_proto::RepoName;
+use time::OffsetDateTime;
+
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// How often a page is asked for while GitHub is in trouble or away.
+const ATTEMPTS: u64 = 4;
+
+/// Which list.
+pub(crate) struct Updated {
+    pub(crate) client: Client,
+    pub(crate) chance: Chance,
+    pub(crate) repository: RepoName,
+    pub(crate) since: OffsetDateTime,
+    /// Else the longest unchanged first, which misses nothing that changes meanwhile.
+    pub(crate) newest_first: bool,
+}
+
+impl Updated {
+    /// The first page, or the one at `cursor`. A limit is waited for, however long GitHub asks.
+    ///
+    /// # Errors
+    /// [`Failure`], which says what to do.
+    pub(crate) async fn page(&self, cursor: Option<&Cursor>, progress: &mut Progress<'_>) -> Result<Page, Failure> {
+        let mut attempts = 0;
+        loop {
+            let wait = match self.ask(cursor).await {
+                Ok(page) => return Ok(page),
+                Err(Error::Limited { kind, after }) => {
+                    progress.show(&format!(
+                        "GitHub asks to wait {} s ({} limit)",
+                        after.as_secs(),
+                        kind.as_str()
+                    ));
+                    after
+                }
+                Err(error) if attempts + 1 < ATTEMPTS && may_pass(&error) => {
+                    attempts += 1;
+                    self.chance
+                        .backoff(Duration::from_millis(500), Duration::from_secs(5), attempts)
+                }
+                Err(error) => return Err(self.explain(&error)),
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn ask(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
+        match cursor {
+            Some(cursor) => self.client.issues_after(cursor).await,
+            None if self.newest_first => self.client.newest_issues_since(&self.repository, self.since).await,
+            None => self.client.issues_since(&self.repository, self.since).await,
+        }
+    }
+
+    fn explain(&self, error: &Error) -> Failure {
+        let repository = &self.repository;
+        match error {
+            Error::Unauthorized => Failure::failed(error.to_string())
+                .with_fix("set a valid token (environment variable GITHUB_PERSONAL_ACCESS_TOKEN)"),
+            Error::Forbidden { .. } | Error::Unexpected { status: 404 | 410 } => {
+                Failure::failed(format!("GitHub shows no issues of {repository}: {error}"))
+                    .with_fix("check the name, and that the token may read its issues")
+            }
+            _ => Failure::failed(format!("cannot list the issues of {repository}: {}", whole(error)))
+                .with_fix("run the same command again later: nothing is queued twice"),
+        }
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Server { .. } | Error::Transport(_) | Error::Malformed { .. }
+    )
+}
+
+/// An error with its causes in one line.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

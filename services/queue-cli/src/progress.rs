@@ -1,0 +1,162 @@
+//! Where a command writes, and how it shows that long work goes on.
+//!
+//! On a terminal one line is drawn over and over; elsewhere a line is written every ten seconds, so that the log of a
+//! scheduled job shows progress too and short work shows nothing.
+
+use std::io::{IsTerminal, Stderr, Stdout, Write};
+use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+use crate::report::thousands;
+
+/// Between two drawings of the line on a terminal.
+const REDRAW: Duration = Duration::from_millis(100);
+/// Between two lines elsewhere.
+const LINE: Duration = Duration::from_secs(10);
+
+/// Standard output and standard error of one run.
+pub struct Screen<'a> {
+    out: &'a mut (dyn Write + Send),
+    err: &'a mut (dyn Write + Send),
+    terminal: bool,
+}
+
+impl<'a> Screen<'a> {
+    /// A screen that is no terminal, for tests and programs.
+    pub fn plain(out: &'a mut (dyn Write + Send), err: &'a mut (dyn Write + Send)) -> Self {
+        Self {
+            out,
+            err,
+            terminal: false,
+        }
+    }
+
+    /// This process's own.
+    pub(crate) fn terminal(out: &'a mut Stdout, err: &'a mut Stderr) -> Self {
+        let terminal = err.is_terminal();
+        Self { out, err, terminal }
+    }
+
+    /// Progress on this screen.
+    pub fn progress(&mut self) -> Progress<'_> {
+        Progress {
+            err: self.err,
+            every: if self.terminal { REDRAW } else { LINE },
+            terminal: self.terminal,
+            begin: Instant::now(),
+            shown: Instant::now(),
+            drawn: false,
+            total: None,
+        }
+    }
+
+    /// Writes a result to where it belongs, and returns the exit code.
+    pub(crate) fn finish(&mut self, result: Result<String, Failure>) -> u8 {
+        let result = result.and_then(|text| {
+            let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+            written.map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+        });
+        match result {
+            Ok(()) => 0,
+            Err(failure) => {
+                // With standard error gone too there is no one left to tell; the exit code tells it.
+                let _ = writeln!(self.err, "{failure}");
+                failure.exit_code()
+            }
+        }
+    }
+}
+
+/// Shows how far a command is.
+pub struct Progress<'a> {
+    err: &'a mut (dyn Write + Send),
+    every: Duration,
+    terminal: bool,
+    begin: Instant,
+    shown: Instant,
+    drawn: bool,
+    total: Option<u64>,
+}
+
+impl Progress<'_> {
+    /// Says how much there is to do.
+    pub(crate) fn expect(&mut self, total: u64) {
+        self.total = Some(total);
+    }
+
+    /// Shows that `done` are done, if it is time to show something.
+    pub(crate) fn step(&mut self, done: u64) {
+        if self.shown.elapsed() >= self.every {
+            let line = line(done, self.total, self.begin.elapsed());
+            self.show(&line);
+        }
+    }
+
+    /// Shows a line now: something that one waits for.
+    pub(crate) fn show(&mut self, line: &str) {
+        self.shown = Instant::now();
+        // Progress is a courtesy: a closed standard error does not stop the work.
+        let _ = if self.terminal {
+            self.drawn = true;
+            write!(self.err, "\r  {line}\x1b[K").and_then(|()| self.err.flush())
+        } else {
+            writeln!(self.err, "  {line}")
+        };
+    }
+
+    /// Takes the line away again.
+    pub(crate) fn clear(&mut self) {
+        if self.drawn {
+            self.drawn = false;
+            let _ = write!(self.err, "\r\x1b[K").and_then(|()| self.err.flush());
+        }
+    }
+}
+
+fn line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let Some(total) = total else {
+        return format!("{} queued", thousands(done));
+    };
+    let so_far = format!("{} of {} queued", thousands(done), thousands(total));
+    if done == 0 || elapsed < Duration::from_secs(1) {
+        return so_far;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a guess in whole seconds")]
+    let left = elapsed.mul_f64(total.saturating_sub(done) as f64 / done as f64);
+    format!("{so_far} · {} s left", thousands(left.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_far_and_how_long() {
+        let table = [
+            (line(1_234, None, Duration::from_secs(5)), "1,234 queued"),
+            (line(0, Some(10), Duration::from_secs(5)), "0 of 10 queued"),
+            (
+                line(50_000, Some(200_000), Duration::from_secs(5)),
+                "50,000 of 200,000 queued · 15 s left",
+            ),
+            (line(5, Some(10), Duration::from_millis(500)), "5 of 10 queued"),
+        ];
+        for (found, wanted) in table {
+            assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn short_work_shows_nothing_and_a_terminal_is_left_clean() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut screen = Screen::plain(&mut out, &mut err);
+        let mut progress = screen.progress();
+        progress.step(1);
+        progress.clear();
+        screen.terminal = true;
+        let mut progress = screen.progress();
+        progress.show("waiting");
+        progress.clear();
+        assert_eq!(String::from_utf8(err).unwrap(), "\r  waiting\x1b[K\r\x1b[K");
+    }
+}

@@ -1,0 +1,62 @@
+//! The two queues as a person names them, and the streams behind them.
+
+use bugstream_proto::topology;
+use clap::ValueEnum;
+
+/// A queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Queue {
+    /// Issues to fetch from GitHub, whatever they wait for
+    Download,
+    /// Issues to index again from what the archive has
+    Index,
+}
+
+impl Queue {
+    /// Both, in the order in which they are printed.
+    pub const ALL: [Self; 2] = [Self::Download, Self::Index];
+
+    /// Its name on the command line and in the output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Index => "index",
+        }
+    }
+
+    /// The stream that holds it, all its subject families together and nothing else.
+    pub(crate) fn stream(self) -> &'static str {
+        match self {
+            Self::Download => topology::DOWNLOADS,
+            Self::Index => topology::INDEXING,
+        }
+    }
+
+    /// The first token of every subject in it.
+    pub(crate) fn families(self) -> &'static [&'static str] {
+        match self {
+            Self::Download => &["debounce", "deadline", "retry", "download", "backfill"],
+            Self::Index => &["retry", "index"],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_families_are_those_of_the_stream() {
+        for queue in Queue::ALL {
+            let stream = topology::streams()
+                .into_iter()
+                .find(|stream| stream.name == queue.stream())
+                .expect("the contract declares the stream");
+            let declared: BTreeSet<_> = stream.subjects.iter().filter_map(|s| s.split('.').next()).collect();
+            assert_eq!(declared, queue.families().iter().copied().collect());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Says what is wrong with a command line in the words of the person who typed it, and how the command is written.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::failure::Failure;
+use crate::queue::Queue;
+
+/// Every command with its arguments. `<QUEUE>` becomes the queue that was typed.
+const COMMANDS: [(&str, &str); 8] = [
+    ("add", "<QUEUE> <NUMBER>..."),
+    ("add-range", "<QUEUE> <FIRST> <LAST>"),
+    ("add-updated-since", "<QUEUE> <DATE> [--limit <COUNT>]"),
+    ("length", "[<QUEUE>]"),
+    ("purge", "<QUEUE> [--dry-run]"),
+    ("deletions", "list|approve|discard"),
+    ("completion", "bash|elvish|fish|powershell|zsh"),
+    ("noop", ""),
+];
+
+/// Turns clap's error into ours.
+pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> Failure {
+    Failure::usage(problem(error), of_arguments(arguments))
+}
+
+/// `usage: …` of a command for a queue.
+pub(crate) fn of(command: &str, queue: Option<Queue>) -> String {
+    let Some((name, arguments)) = COMMANDS.iter().find(|(name, _)| *name == command) else {
+        let names: Vec<_> = COMMANDS
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| *name != "noop")
+            .collect();
+        return format!("usage: queue-cli {}; queue-cli --help says more", names.join("|"));
+    };
+    let queue = queue.map_or("download|index", Queue::name);
+    format!("usage: queue-cli {name} {}", arguments.replace("<QUEUE>", queue))
+}
+
+fn of_arguments(arguments: &[OsString]) -> String {
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let is_command = |word: &str| COMMANDS.iter().any(|(name, _)| *name == word);
+    let command = words.iter().find(|word| is_command(word)).map_or("", |word| word);
+    let queue = Queue::ALL
+        .into_iter()
+        .find(|queue| words.iter().any(|word| word == queue.name()));
+    of(command, queue)
+}
+
+fn problem(error: &clap::Error) -> String {
+    let typed = text(error, ContextKind::InvalidValue);
+    let argument = text(error, ContextKind::InvalidArg);
+    match error.kind() {
+        ErrorKind::ValueValidation if error.source().is_some() => {
+            error.source().map(ToString::to_string).unwrap_or_default()
+        }
+        ErrorKind::InvalidValue if typed.is_empty() => format!("{argument} needs a value"),
+        ErrorKind::InvalidValue => {
+            let valid = text(error, ContextKind::ValidValue);
+            format!("{typed:?} is not one of {valid}")
+        }
+        ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
+        ErrorKind::UnknownArgument => format!(
+            "{argument:?} is not understood here{}",
+            meant(error, ContextKind::SuggestedArg)
+        ),
+        ErrorKind::InvalidSubcommand => {
+            let typed = text(error, ContextKind::InvalidSubcommand);
+            format!(
+                "there is no command {typed:?}{}",
+                meant(error, ContextKind::SuggestedSubcommand)
+            )
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing".to_owned()
+        }
+        _ => first_line(error),
+    }
+}
+
+fn meant(error: &clap::Error, kind: ContextKind) -> String {
+    let suggested = text(error, kind);
+    if suggested.is_empty() {
+        suggested
+    } else {
+        format!(": did you mean {suggested}?")
+    }
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(one)) => one.clone(),
+        Some(ContextValue::Strings(many)) => many.join(", "),
+        _ => String::new(),
+    }
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or("the command line is not understood");
+    line.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::invocation;
+
+    fn refused(line: &str) -> String {
+        let arguments = format!("queue-cli {line}");
+        let failure = invocation::read(arguments.split_whitespace(), |_| None).expect_err(line);
+        assert_eq!(failure.exit_code(), 2, "{line}");
+        failure.to_string()
+    }
+
+    #[test]
+    fn every_command_has_its_usage() {
+        let command = Cli::command();
+        let commands: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(commands, COMMANDS.iter().map(|(name, _)| *name).collect());
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_and_what_to_write() {
+        let lines = [
+            "",
+            "ad download 1",
+            "add",
+            "add download",
+            "add dwnload 1",
+            "add download abc",
+            "add download 0",
+            "add download -5",
+            "add download 1180591620717411303424",
+            "add index 1 2 x",
+            "add-range index 1",
+            "add-range download 1 2 3",
+            "add-updated-since download yesterday",
+            "add-updated-since download 2026-01-31 --limit 0",
+            "length everything",
+            "purge",
+            "purge index --dryrun",
+            "length --output xml",
+            "length --output",
+            "length --repository web-bugs",
+            "deletions",
+            "deletions aprove",
+            "completion tcsh",
+        ];
+        let found: Vec<_> = lines
+            .map(|line| format!("$ queue-cli {line}\n{}", refused(line)))
+            .into();
+        insta::assert_snapshot!(found.join("\n"), @"");
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -117,19 +118,20 @@ fn as_event(mut comment: Value) -> String {
 /// If the package is not there or has another shape.
 #[must_use]
 pub fn timeline_events() -> Vec<String> {
-    let description = api_description();
-    let events = &description["components"]["examples"]["timeline-issue-events"]["value"];
+    let events = &api_description()["components"]["examples"]["timeline-issue-events"]["value"];
     let events = events.as_array().expect("the description has an example of a timeline");
     events.iter().map(Value::to_string).collect()
 }
 
-/// GitHub's published description of its REST API (OpenAPI).
+/// GitHub's published description of its REST API (OpenAPI), 12 MB read once.
 ///
 /// # Panics
 /// If the package is not there or is no JSON.
 #[must_use]
-pub fn api_description() -> Value {
-    parse(&read("@octokit/openapi/generated/api.github.com.json"))
+pub fn api_description() -> &'static Value {
+    static DESCRIPTION: LazyLock<Value> =
+        LazyLock::new(|| parse(&read("@octokit/openapi/generated/api.github.com.json")));
+    &DESCRIPTION
 }
 
 impl Recorded {

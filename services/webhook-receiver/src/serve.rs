@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use bugstream_kit::service::{self, Context};
+use bugstream_proto::v1;
 use bugstream_telemetry::{metrics, names};
 use futures_util::StreamExt;
 use serde_json::json;
@@ -43,6 +44,8 @@ const RETRY_AFTER_S: &str = "10";
 const DISCARD: usize = 2 * LARGEST_BODY;
 
 const KIB: usize = 1024;
+
+const NEVER_CLOSED: &str = "the semaphore is never closed";
 
 /// Listens and receives until a soft stop.
 ///
@@ -179,40 +182,51 @@ impl Receiver {
         stream: &mut BodyDataStream,
         deadline: Instant,
     ) -> Result<GenuineBody<'_>, Refusal> {
-        let share = declared_length(headers).unwrap_or(LARGEST_BODY);
-        if share > LARGEST_BODY {
+        if declared_length(headers).is_some_and(|length| length > LARGEST_BODY) {
             return Err(Refusal::TooLarge);
         }
-        let claim = Claim::read(headers).ok_or(Refusal::NotSigned)?;
-        let memory = self.share_of_memory(share, deadline).await?;
-        let mut check = self.verifier.begin(claim);
-        let mut bytes = Vec::new();
+        let mut check = self.verifier.begin(Claim::read(headers).ok_or(Refusal::NotSigned)?);
+        let mut body = GenuineBody {
+            bytes: Vec::new(),
+            memory: self.memory.acquire_many(0).await.expect(NEVER_CLOSED),
+        };
         while let Some(chunk) = timeout_at(deadline, stream.next()).await.map_err(|_| Refusal::Slow)? {
             let chunk = chunk.map_err(|_| Refusal::BrokeOff)?;
-            if bytes.len() + chunk.len() > LARGEST_BODY {
+            let grown = body.bytes.len() + chunk.len();
+            if grown > LARGEST_BODY {
                 return Err(Refusal::TooLarge);
             }
+            self.share_memory(&mut body.memory, grown, deadline).await?;
             check.update(&chunk);
-            bytes.extend_from_slice(&chunk);
+            body.bytes.extend_from_slice(&chunk);
         }
-        if !check.is_genuine() {
-            return Err(Refusal::Forged);
+        if check.is_genuine() {
+            Ok(body)
+        } else {
+            Err(Refusal::Forged)
         }
-        Ok(GenuineBody { bytes, _memory: memory })
     }
 
-    async fn share_of_memory(&self, bytes: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Refusal> {
-        let share = u32::try_from(bytes.div_ceil(KIB).max(1)).expect("at most the largest body");
-        let permit = timeout_at(deadline, self.memory.acquire_many(share)).await;
-        let permit = permit.map_err(|_| Refusal::Busy)?;
-        Ok(permit.expect("the semaphore is never closed"))
+    /// Takes what a body of `bytes` needs beyond what it has. Only what has arrived counts, never what is announced:
+    /// else a few idle connections of a stranger could hold all of it.
+    async fn share_memory<'a>(
+        &'a self,
+        held: &mut SemaphorePermit<'a>,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let more = bytes.div_ceil(KIB).saturating_sub(held.num_permits());
+        let more = u32::try_from(more).expect("at most the largest body");
+        let permit = timeout_at(deadline, self.memory.acquire_many(more)).await;
+        held.merge(permit.map_err(|_| Refusal::Busy)?.expect(NEVER_CLOSED));
+        Ok(())
     }
 }
 
-/// Bytes that someone with the secret has signed.
+/// A body on its way in, and then bytes that someone with the secret has signed.
 struct GenuineBody<'a> {
     bytes: Vec<u8>,
-    _memory: SemaphorePermit<'a>,
+    memory: SemaphorePermit<'a>,
 }
 
 impl std::ops::Deref for GenuineBody<'_> {
@@ -287,9 +301,14 @@ impl Refusal {
 fn note(answer: &Result<Answer, Refusal>) {
     let result = match answer {
         Ok(Answer::Queued(queue)) => {
-            let (issue, v1) = (names_of(queue).join(" "), &queue.delivery);
-            let (event, action, delivery) = (&v1.event, &v1.action, &v1.delivery_id);
-            tracing::info!(issue, event, action, delivery, when = ?queue.when, "queued a webhook");
+            let v1::Delivery {
+                event,
+                action,
+                delivery_id,
+                ..
+            } = &queue.delivery;
+            let issue = names_of(queue).join(" ");
+            tracing::info!(issue, event, action, delivery = delivery_id, when = ?queue.when, "queued a webhook");
             names::WebhookResult::Accepted
         }
         Ok(Answer::Ignored(why)) => {

@@ -1,1 +1,96 @@
-//! Downloads issues from GitHub into the object store and logs what changed
+//! Downloads issues from GitHub into the object store and logs what changed.
+//!
+//! Invariants:
+//! - No event is published for a download that is not whole: a page that fails is a retry, never a shorter timeline.
+//! - Every event follows the one that was the newest before GitHub was asked; a conflict starts the download again.
+//! - Objects are stored before the event that names them, under keys that no other worker writes.
+//! - Nothing is called deleted on one answer of GitHub's alone ([`deletion`] has the whole rule).
+//! - A request is acked after its event has its PubAck, and only by the consumer loop.
+//!
+//! What it is not: a judge of content. What is private, and which marks follow, is the archive library's.
+//!
+//! The steps, one a file: [`leader`] decides whether this process works, [`consume`] takes a request, [`download`] is
+//! the story of one, told by [`fetch`], [`store`], [`publish`] and [`deletion`]; [`queue`] looks at other requests of
+//! the same issue, [`stale`] clears away schedules that never fire, and [`failure`] says what a failed step leads to.
+
+mod cause;
+mod config;
+mod consume;
+mod deletion;
+mod deps;
+mod download;
+mod failure;
+mod fetch;
+mod leader;
+mod publish;
+mod queue;
+mod stale;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bugstream_kit::broker::Broker;
+use bugstream_kit::deletions::Deletions;
+use bugstream_kit::objects::Objects;
+use bugstream_kit::service::{Context, listen, serve};
+
+pub use config::Config;
+
+use deps::Deps;
+
+/// The first and the longest wait for a bucket that does not open.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Runs a downloader until a stop is asked for.
+///
+/// # Errors
+/// If something is wrong that waiting cannot mend: the health address is taken, the object store or the client of
+/// GitHub cannot be set up, the server's streams do not fit; or if a handler panicked.
+pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
+    let listener = listen(config.health_listen).await?;
+    let serving = serve(listener, context.health.router(), &context.stop);
+    tokio::try_join!(serving, Box::pin(work(config, &context)))?;
+    Ok(())
+}
+
+async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
+    let objects = Objects::open(&config.object_store)?;
+    objects.watch(context);
+    let broker = match Broker::connect(&config.nats, context).await {
+        Err(_) if context.stop.is_asked() => return Ok(()),
+        connected => connected?,
+    };
+    let buckets = async || Ok::<_, anyhow::Error>((Deletions::open(&broker).await?, leader::leases(&broker).await?));
+    let Some((deletions, leases)) = patiently(context, buckets).await else {
+        return Ok(());
+    };
+    deletion::watch_fuse(&deletions, context);
+    let deps = Arc::new(Deps::new(&config, &broker, objects, deletions, context)?);
+    leader::lead(leases, context, |term| {
+        consume::lanes(&broker, &config, Arc::clone(&deps), term)
+    })
+    .await?;
+    broker.flush().await;
+    Ok(())
+}
+
+/// Tries until it succeeds: the server may be between two leaders. `None` if a stop is asked for.
+async fn patiently<T>(context: &Context, open: impl AsyncFn() -> anyhow::Result<T>) -> Option<T> {
+    let mut attempts = 0;
+    loop {
+        match open().await {
+            Ok(opened) => {
+                context.health.up("buckets");
+                return Some(opened);
+            }
+            Err(error) => context.health.down("buckets", error.to_string()),
+        }
+        let wait = context.chance.backoff(FIRST_WAIT, LONGEST_WAIT, attempts);
+        if !context.stop.sleep(wait).await {
+            return None;
+        }
+        attempts += 1;
+    }
+}

@@ -1,0 +1,366 @@
+//! Deleting is the most dangerous thing that a mirror does: what is purged here cannot be fetched again.
+//!
+//! An issue that the log knows counts as deleted only when all of this holds:
+//! 1. GitHub answers 404, or 410 that is not about disabled issues, or 301 to another repository;
+//! 2. its repository answers, with issues enabled;
+//! 3. another issue that the log knows, if there is one, still answers;
+//! 4. a signed webhook said so too; or GitHub says the same again after the confirmation delay, with nothing else in
+//!    between; or a person approved it;
+//! 5. the fuse is whole: not more than a configured number of deletions an hour. Once blown it stays so until a person
+//!    decides, and meanwhile nothing is purged.
+//!
+//! Never because a list lacks a row.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bugstream_github::{IssueAnswer, RepoAnswer};
+use bugstream_kit::consume::Outcome;
+use bugstream_kit::deletions::{Deletions, Evidence, Fuse, Stage};
+use bugstream_kit::log::Logged;
+use bugstream_kit::service::Context;
+use bugstream_proto::v1::{Cause, Confirmation, DownloadRequested, IssueDeleted};
+use bugstream_proto::{Change, Event, IssueId, Lane, RepoName};
+use bugstream_telemetry::{metrics, names};
+use prost::Message as _;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::cause::{confirming, says_gone};
+use crate::deps::Deps;
+use crate::download::{Request, done, look_again_if_contradicted};
+use crate::failure::Failure;
+use crate::fetch::{Followed, Gone, follow};
+use crate::publish::{last_look, publish};
+
+/// Decides what an answer means that says that the issue is not there.
+pub(crate) async fn gone(
+    gone: &Gone,
+    newest: Option<Logged>,
+    request: &Request<'_>,
+    deps: &Deps,
+) -> Result<Outcome, Failure> {
+    let Some(newest) = newest else {
+        return never_known(request, deps).await;
+    };
+    if let Change::Deleted(_) = newest.event.change {
+        return purge(newest.event.revision, request, deps).await;
+    }
+    check_surroundings(request.issue, deps).await?;
+    deps.trouble.over();
+    let evidence = deps.deletions.evidence(request.issue).await?;
+    let now = deps.clock.now();
+    match judge(gone.status, evidence.as_ref(), &request.cause, now, deps.confirm_delay) {
+        Verdict::FirstSign => {
+            let evidence = Evidence {
+                status: gone.status,
+                first_seen: now,
+                stage: Stage::Seen,
+            };
+            deps.deletions.record(request.issue, &evidence).await?;
+            tracing::info!(issue = %request.issue, status = gone.status, "first sign of a deletion");
+            look_again(request, now + deps.confirm_delay, deps).await?;
+            Ok(Outcome::Done)
+        }
+        Verdict::Early(due) => {
+            look_again(request, due, deps).await?;
+            Ok(Outcome::Done)
+        }
+        Verdict::Confirmed(confirmation) => {
+            delete_if_allowed(gone, confirmation, evidence, &newest, request, deps).await
+        }
+    }
+}
+
+/// The issue is there: whatever spoke for its deletion is void.
+pub(crate) async fn is_there(request: &Request<'_>, deps: &Deps) -> Result<(), Failure> {
+    if deps.deletions.evidence(request.issue).await?.is_some() {
+        tracing::info!(issue = %request.issue, "the issue is there after all");
+        deps.deletions.clear(request.issue).await?;
+    }
+    look_again_if_contradicted(request, false, deps).await
+}
+
+/// What the evidence amounts to.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    FirstSign,
+    /// The second look is due then.
+    Early(OffsetDateTime),
+    Confirmed(Confirmation),
+}
+
+fn judge(status: u16, evidence: Option<&Evidence>, cause: &Cause, now: OffsetDateTime, delay: Duration) -> Verdict {
+    if evidence.is_some_and(|evidence| evidence.stage == Stage::Approved) {
+        return Verdict::Confirmed(Confirmation::Operator);
+    }
+    if says_gone(cause) {
+        return Verdict::Confirmed(Confirmation::Webhook);
+    }
+    // Another kind of answer is not "the same again".
+    let Some(evidence) = evidence.filter(|evidence| evidence.status == status) else {
+        return Verdict::FirstSign;
+    };
+    let due = evidence.first_seen + delay;
+    if now < due {
+        Verdict::Early(due)
+    } else {
+        Verdict::Confirmed(Confirmation::SecondLook)
+    }
+}
+
+/// Schedules another look, on a subject of its own so that it overwrites no waiting webhook.
+pub(crate) async fn look_again(request: &Request<'_>, at: OffsetDateTime, deps: &Deps) -> Result<(), Failure> {
+    let payload = DownloadRequested::new(request.issue, confirming(&request.cause)).encode_to_vec();
+    let again = deps
+        .requests
+        .retry(Lane::Download, request.issue, payload.into(), 0, at, request.headers);
+    Ok(again.await?)
+}
+
+/// A 404 says something about an issue only where its repository and another of its issues answer.
+async fn check_surroundings(issue: &IssueId, deps: &Deps) -> Result<(), Failure> {
+    check_repository(issue.repo(), deps).await?;
+    let Some(witness) = deps.log.another_known(issue).await? else {
+        return Ok(());
+    };
+    let answers = match deps.github.issue(&witness).await? {
+        IssueAnswer::Found(_) => true,
+        IssueAnswer::Moved(location) => matches!(follow(&witness, &location, deps).await?, Followed::Renamed(_)),
+        IssueAnswer::NotFound | IssueAnswer::Gone => false,
+        IssueAnswer::IssuesDisabled => return Err(Failure::IssuesDisabled(issue.repo().clone())),
+    };
+    if answers {
+        return Ok(());
+    }
+    Err(Failure::NoWitness {
+        issue: issue.clone(),
+        witness,
+    })
+}
+
+async fn check_repository(name: &RepoName, deps: &Deps) -> Result<(), Failure> {
+    match deps.github.repository(name).await? {
+        RepoAnswer::Found(repository) if repository.has_issues => {
+            deps.seen.note(name);
+            Ok(())
+        }
+        RepoAnswer::Found(_) => Err(Failure::IssuesDisabled(name.clone())),
+        RepoAnswer::NotFound => Err(Failure::NoRepository(name.clone())),
+    }
+}
+
+/// A number that the log never knew, as ranges have by the thousand. Still, where the repository is not there either,
+/// every number looks like that.
+async fn never_known(request: &Request<'_>, deps: &Deps) -> Result<Outcome, Failure> {
+    if !deps.seen.lately(request.issue.repo()) {
+        check_repository(request.issue.repo(), deps).await?;
+    }
+    deps.trouble.over();
+    look_again_if_contradicted(request, true, deps).await?;
+    done(names::Download::Unknown)
+}
+
+async fn delete_if_allowed(
+    gone: &Gone,
+    confirmation: Confirmation,
+    evidence: Option<Evidence>,
+    newest: &Logged,
+    request: &Request<'_>,
+    deps: &Deps,
+) -> Result<Outcome, Failure> {
+    let now = deps.clock.now();
+    if confirmation != Confirmation::Operator
+        && deps
+            .deletions
+            .count_one(request.issue, deps.deletions_per_hour, now)
+            .await?
+            == Fuse::Blown
+    {
+        let first_seen = evidence.map_or(now, |evidence| evidence.first_seen);
+        return block(gone.status, first_seen, request, deps).await;
+    }
+    delete(gone, confirmation, newest, request, deps).await
+}
+
+/// Leaves the decision to a person. The request is done: the evidence waits, and approving asks again.
+async fn block(
+    status: u16,
+    first_seen: OffsetDateTime,
+    request: &Request<'_>,
+    deps: &Deps,
+) -> Result<Outcome, Failure> {
+    let stage = Stage::Blocked;
+    let evidence = Evidence {
+        status,
+        first_seen,
+        stage,
+    };
+    deps.deletions.record(request.issue, &evidence).await?;
+    if deps.deletions.fuse().await?.blown_at.is_none() {
+        // Mended since it was counted, so whoever mended it may not have seen this one.
+        return Ok(Outcome::retry("the fuse was mended just now"));
+    }
+    metrics::count(names::DELETIONS_BLOCKED, 1, &[]);
+    tracing::error!(
+        issue = %request.issue,
+        status,
+        per_hour = deps.deletions_per_hour,
+        "too many deletions: the fuse is blown and nothing is purged; see queue-cli deletions list"
+    );
+    Ok(Outcome::Done)
+}
+
+/// Publishes the tombstone, then purges what it buries.
+async fn delete(
+    gone: &Gone,
+    confirmation: Confirmation,
+    newest: &Logged,
+    request: &Request<'_>,
+    deps: &Deps,
+) -> Result<Outcome, Failure> {
+    let deleted = IssueDeleted {
+        status: gone.status.into(),
+        confirmation: confirmation.into(),
+        moved_to: gone.moved_to.clone(),
+    };
+    let event = Event {
+        issue: request.issue.clone(),
+        revision: deps.log.next_revision(Some(newest)),
+        occurred_at: deps.clock.now(),
+        marks: newest.event.marks,
+        cause: request.cause.clone(),
+        change: Change::Deleted(deleted),
+    };
+    publish(&event, Some(newest), &deps.chance.nonce(), request, deps).await?;
+    last_look(request, deps).await?;
+    purge(event.revision, request, deps).await
+}
+
+/// Deletes every object below the tombstone. On a redelivery again, since the first time may have been cut short.
+async fn purge(revision: u64, request: &Request<'_>, deps: &Deps) -> Result<Outcome, Failure> {
+    request.lease.check()?;
+    let purged = deps.objects.purge_below(request.issue, revision).await?;
+    deps.deletions.clear(request.issue).await?;
+    tracing::info!(issue = %request.issue, revision, purged, "deleted");
+    done(names::Download::Deleted)
+}
+
+/// Shows a blown fuse in `/readyz`, asked anew each time, so that mending it shows at once.
+pub(crate) fn watch_fuse(deletions: &Deletions, context: &Context) {
+    let deletions = deletions.clone();
+    context.health.probe("deletions", move || {
+        let deletions = deletions.clone();
+        async move {
+            let fuse = deletions.fuse().await.map_err(|error| error.to_string())?;
+            fuse.blown_at.map_or(Ok(()), |at| {
+                Err(format!(
+                    "the fuse is blown since {at}: queue-cli deletions list, then approve or discard"
+                ))
+            })
+        }
+    });
+}
+
+/// Repositories that answered lately, so that a range with a thousand gaps does not ask for its repository each time.
+#[derive(Debug, Default)]
+pub(crate) struct SeenRepositories(Mutex<HashMap<RepoName, Instant>>);
+
+impl SeenRepositories {
+    const LATELY: Duration = Duration::from_secs(60);
+
+    fn note(&self, name: &RepoName) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(name.clone(), Instant::now());
+    }
+
+    fn lately(&self, name: &RepoName) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(name).is_some_and(|at| at.elapsed() < Self::LATELY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bugstream_proto::v1::{Delivery, Reason};
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
+    const DELAY: Duration = Duration::from_secs(600);
+
+    fn evidence(status: u16, ago: Duration, stage: Stage) -> Evidence {
+        Evidence {
+            status,
+            first_seen: NOW - ago,
+            stage,
+        }
+    }
+
+    fn verdict(status: u16, evidence: Option<&Evidence>, cause: &Cause) -> Verdict {
+        judge(status, evidence, cause, NOW, DELAY)
+    }
+
+    #[test]
+    fn one_answer_alone_is_never_enough() {
+        let cause = Cause::new(Reason::Manual, NOW);
+        for status in [404, 410, 301] {
+            assert_eq!(verdict(status, None, &cause), Verdict::FirstSign);
+        }
+    }
+
+    #[test]
+    fn the_same_again_after_the_delay_confirms() {
+        let cause = Cause::new(Reason::Confirm, NOW);
+        let early = evidence(404, DELAY / 2, Stage::Seen);
+        assert_eq!(verdict(404, Some(&early), &cause), Verdict::Early(NOW + DELAY / 2));
+        let due = evidence(404, DELAY, Stage::Seen);
+        assert_eq!(
+            verdict(404, Some(&due), &cause),
+            Verdict::Confirmed(Confirmation::SecondLook)
+        );
+        assert_eq!(verdict(301, Some(&due), &cause), Verdict::FirstSign, "not the same");
+    }
+
+    #[test]
+    fn a_signed_webhook_confirms_at_once() {
+        let delivery = |action: &str| Delivery {
+            event: "issues".to_owned(),
+            action: action.to_owned(),
+            ..Delivery::default()
+        };
+        for action in ["deleted", "transferred"] {
+            let cause = Cause::of_delivery(delivery(action), NOW);
+            assert_eq!(verdict(410, None, &cause), Verdict::Confirmed(Confirmation::Webhook));
+        }
+        let cause = Cause::of_delivery(delivery("edited"), NOW);
+        assert_eq!(verdict(410, None, &cause), Verdict::FirstSign);
+    }
+
+    #[test]
+    fn a_person_has_the_last_word_and_a_blocked_one_is_judged_anew() {
+        let cause = Cause::new(Reason::Confirm, NOW);
+        let approved = evidence(404, Duration::ZERO, Stage::Approved);
+        assert_eq!(
+            verdict(410, Some(&approved), &cause),
+            Verdict::Confirmed(Confirmation::Operator)
+        );
+        let blocked = evidence(404, DELAY, Stage::Blocked);
+        assert_eq!(
+            verdict(404, Some(&blocked), &cause),
+            Verdict::Confirmed(Confirmation::SecondLook)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_repository_is_asked_for_again_after_a_minute() {
+        let (seen, name) = (SeenRepositories::default(), RepoName::new("a", "b").unwrap());
+        assert!(!seen.lately(&name));
+        seen.note(&name);
+        assert!(seen.lately(&name));
+        tokio::time::advance(SeenRepositories::LATELY).await;
+        assert!(!seen.lately(&name));
+    }
+}

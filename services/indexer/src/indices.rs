@@ -238,10 +238,16 @@ impl Indices {
         ]
     }
 
+    /// What the names of a kind's indices begin with.
+    fn template_name(&self, kind: Kind) -> String {
+        let pattern = self.names.index_pattern(kind, Side::Public);
+        pattern.trim_end_matches("-public-*").to_owned()
+    }
+
     async fn put_template(&self, kind: Kind) -> Result<(), IndexError> {
         let mut body = template(kind);
         body["index_patterns"] = json!(Side::ALL.map(|side| self.names.index_pattern(kind, side)));
-        let name = format!("bugstream-{}", self.names.read_alias(kind));
+        let name = self.template_name(kind);
         let path = format!("/_index_template/{name}");
         let (status, answer) = call(&self.transport, Method::Put, &path, Some(body)).await?;
         accepted(format!("the index template {name}"), status, &answer)

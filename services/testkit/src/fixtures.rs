@@ -1,6 +1,6 @@
 //! Recorded truth: real webhook deliveries and timeline events from the packages that GitHub's SDK authors publish.
 //!
-//! `cargo stack test` fetches `@octokit/webhooks-examples` and `@octokit/openapi`; nothing of them is kept in this
+//! `cargo stack test` fetches `@octokit/webhooks-examples`, `@octokit/fixtures` and `@octokit/openapi`; nothing of them is kept in this
 //! repository. Issues and events are handed on as the bytes that were recorded.
 
 use std::collections::HashSet;
@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::github::Simulator;
 
@@ -132,6 +132,32 @@ pub fn api_description() -> &'static Value {
     static DESCRIPTION: LazyLock<Value> =
         LazyLock::new(|| parse(&read("@octokit/openapi/generated/api.github.com.json")));
     &DESCRIPTION
+}
+
+/// A recorded request to `api.github.com` and its answer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Exchange {
+    /// `get`, `patch`, …
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's headers.
+    pub headers: Map<String, Value>,
+    /// The answer's body: an empty text for none.
+    pub response: Value,
+}
+
+/// The exchanges of a scenario of `@octokit/fixtures`: `paginate-issues`, `rename-repository`, …
+///
+/// # Panics
+/// If the package is not there or has another shape.
+#[must_use]
+pub fn exchanges(scenario: &str) -> Vec<Exchange> {
+    parse(&read(&format!(
+        "@octokit/fixtures/scenarios/api.github.com/{scenario}/normalized-fixture.json"
+    )))
 }
 
 impl Recorded {

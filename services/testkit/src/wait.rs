@@ -9,10 +9,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When `deadline` is over, with what was waited for.
-pub async fn until<T, F>(what: &str, deadline: Duration, mut look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn until<T>(what: &str, deadline: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -27,15 +24,8 @@ where
 ///
 /// # Panics
 /// When `deadline` is over, with what was waited for.
-pub async fn until_true<F>(what: &str, deadline: Duration, mut look: impl FnMut() -> F)
-where
-    F: Future<Output = bool>,
-{
-    until(what, deadline, || {
-        let seen = look();
-        async { seen.await.then_some(()) }
-    })
-    .await;
+pub async fn until_true(what: &str, deadline: Duration, mut look: impl AsyncFnMut() -> bool) {
+    until(what, deadline, async || look().await.then_some(())).await;
 }
 
 #[cfg(test)]
@@ -45,10 +35,9 @@ mod tests {
     #[tokio::test]
     async fn it_returns_what_it_waited_for() {
         let mut looks = 0;
-        let found = until("the third look", Duration::from_secs(5), || {
+        let found = until("the third look", Duration::from_secs(5), async || {
             looks += 1;
-            let seen = looks;
-            async move { (seen == 3).then_some(seen) }
+            (looks == 3).then_some(looks)
         })
         .await;
         assert_eq!(found, 3);

@@ -222,13 +222,17 @@ impl Simulator {
     /// # Errors
     /// If the state file can not be written.
     pub async fn put_repository(&self, full_name: &str, id: u64, private: bool) -> anyhow::Result<()> {
+        let about = RepoRef {
+            id,
+            full_name: full_name.to_owned(),
+            private,
+            has_issues: true,
+        };
         let put = |world: &mut World| {
-            world.state.insert(RepoRef {
-                id,
-                full_name: full_name.to_owned(),
-                private,
-                has_issues: true,
-            });
+            if world.main.full_name.eq_ignore_ascii_case(full_name) {
+                world.main = about.clone();
+            }
+            world.state.insert(about);
             Ok(vec![])
         };
         self.change(put).await.map(drop)

@@ -3,13 +3,57 @@
 //! Lists know no last page (`rel="next"` and `rel="prev"` only) and carry `after=<cursor>` beside `page`; who counts
 //! pages by himself gets 422 past [`MAX_ROWS`] rows, who follows the cursor does not.
 
-use std::collections::BTreeMap;
-
 /// How far numbered pages reach: rows.
 pub(super) const MAX_ROWS: usize = 10_000;
 
-/// A query string, taken apart. A repeated key counts with its last value.
-pub(super) type Query = BTreeMap<String, String>;
+/// A query string, taken apart, in the client's order, which links keep.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn read(text: &str) -> Self {
+        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+    }
+
+    /// The value of a key; the last one, where it is repeated.
+    pub(super) fn get(&self, key: &str) -> Option<&String> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value)
+    }
+
+    /// The same with another value for this key.
+    fn with(&self, key: &str, value: &str) -> Self {
+        let mut pairs = self.0.clone();
+        match pairs.iter_mut().find(|(name, _)| name == key) {
+            Some(pair) => value.clone_into(&mut pair.1),
+            None => pairs.push((key.to_owned(), value.to_owned())),
+        }
+        Self(pairs)
+    }
+
+    fn without(&self, keys: &[&str]) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|(name, _)| !keys.contains(&name.as_str()))
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// The address of `base` with this query.
+    fn at(&self, base: &str) -> String {
+        format!(
+            "{base}?{}",
+            form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(&self.0)
+                .finish()
+        )
+    }
+}
 
 /// Size and number of the page that was asked for: `per_page` 1 to 100 (30 where it is missing or no number), `page` from 1.
 pub(super) fn asked(query: &Query) -> (usize, usize) {
@@ -25,12 +69,7 @@ pub(super) fn asked(query: &Query) -> (usize, usize) {
 
 /// The `Link` header of a numbered page, in GitHub's order (`prev`, `next`, `last`, `first`); none for a single page.
 pub(super) fn numbered_links(base: &str, query: &Query, page: usize, last: usize) -> Option<String> {
-    let link = |to: usize, rel: &str| {
-        format!(
-            "<{}>; rel=\"{rel}\"",
-            address(base, query, &[("page", &to.to_string())])
-        )
-    };
+    let link = |to: usize, rel: &str| format!("<{}>; rel=\"{rel}\"", query.with("page", &to.to_string()).at(base));
     let mut links = Vec::new();
     if page > 1 {
         links.push(link((page - 1).min(last.max(1)), "prev"));
@@ -53,9 +92,8 @@ pub(super) fn cursor_links(
     next: Option<&str>,
     prev: Option<&str>,
 ) -> Option<String> {
-    let mut plain = query.clone();
-    plain.retain(|key, _| key != "after" && key != "before");
-    let link = |key: &str, cursor: &str, to: usize| address(base, &plain, &[(key, cursor), ("page", &to.to_string())]);
+    let plain = query.without(&["after", "before"]);
+    let link = |key: &str, cursor: &str, to: usize| plain.with(key, cursor).with("page", &to.to_string()).at(base);
     let links: Vec<String> = [
         next.map(|cursor| format!("<{}>; rel=\"next\"", link("after", cursor, page + 1))),
         prev.filter(|_| page > 1)
@@ -65,17 +103,6 @@ pub(super) fn cursor_links(
     .flatten()
     .collect();
     (!links.is_empty()).then(|| links.join(", "))
-}
-
-fn address(base: &str, query: &Query, set: &[(&str, &str)]) -> String {
-    let mut query = query.clone();
-    query.extend(set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    format!(
-        "{base}?{}",
-        form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(query)
-            .finish()
-    )
 }
 
 /// Where a list goes on: the place of a row in its order, so that rows which change meanwhile move nothing else.

@@ -97,9 +97,7 @@ impl Ask {
             route,
             repository,
             number,
-            query: form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-                .into_owned()
-                .collect(),
+            query: Query::read(uri.query().unwrap_or_default()),
             credential: text(header::AUTHORIZATION)
                 .rsplit(' ')
                 .next()
@@ -205,7 +203,7 @@ fn object(ask: &Ask, world: &World) -> Reply {
         return ask.moved(&format!("/repositories/{}{rest}", repository.about.id));
     }
     match ask.route {
-        Route::Repository => Reply::json(shapes::full_repository(&repository.about).to_string()),
+        Route::Repository => repository_reply(repository),
         Route::Issue | Route::Timeline | Route::List if !repository.about.has_issues => {
             Reply::error(410, "Issues are disabled for this repo")
         }
@@ -232,15 +230,14 @@ fn one(ask: &Ask, repository: &Repository) -> Reply {
     }
 }
 
+fn repository_reply(repository: &Repository) -> Reply {
+    let about = shapes::full_repository(&repository.about);
+    let updated = about["updated_at"].as_str().unwrap_or_default();
+    Reply::json(about.to_string()).modified(updated)
+}
+
 fn issue_reply(issue: &Issue) -> Reply {
-    let reply = Reply::json(issue.json.get().to_owned());
-    let updated = OffsetDateTime::parse(&issue.row.updated_at, &Rfc3339)
-        .ok()
-        .and_then(|at| at.format(&Rfc2822).ok());
-    match updated {
-        Some(date) => reply.with("last-modified", date.replace("+0000", "GMT")),
-        None => reply,
-    }
+    Reply::json(issue.json.get().to_owned()).modified(&issue.row.updated_at)
 }
 
 fn timeline(ask: &Ask, repository: &Repository, issue: &Issue) -> Reply {
@@ -425,6 +422,17 @@ impl Reply {
         self
     }
 
+    /// `Last-Modified`, where the time is one.
+    fn modified(self, at: &str) -> Self {
+        let date = OffsetDateTime::parse(at, &Rfc3339)
+            .ok()
+            .and_then(|at| at.format(&Rfc2822).ok());
+        match date {
+            Some(date) => self.with("last-modified", date.replace("+0000", "GMT")),
+            None => self,
+        }
+    }
+
     fn with_links(self, links: Option<String>) -> Self {
         match links {
             Some(links) => self.with("link", links),
@@ -487,6 +495,7 @@ fn common_headers() -> Vec<(&'static str, String)> {
         ("vary", "Accept, Authorization, Cookie, X-GitHub-OTP".to_owned()),
         ("x-github-api-version-selected", "2022-11-28".to_owned()),
         ("x-github-media-type", "github.v3; format=json".to_owned()),
+        ("x-github-request-id", crate::nonce()[..20].to_uppercase()),
     ]
 }
 

@@ -183,13 +183,17 @@ impl State {
         about
     }
 
+    /// Sets what a repository is called and what its id is; its issues stay.
     pub(super) fn insert(&mut self, about: RepoRef) {
-        self.names.insert(about.full_name.to_lowercase(), about.id);
-        let issues = self
+        let before = self
+            .names
+            .insert(about.full_name.to_lowercase(), about.id)
+            .unwrap_or(about.id);
+        let known = self
             .repositories
             .remove(&about.id)
-            .map(|old| old.issues)
-            .unwrap_or_default();
+            .or_else(|| self.repositories.remove(&before));
+        let issues = known.map(|repository| repository.issues).unwrap_or_default();
         self.repositories.insert(about.id, Repository { about, issues });
     }
 

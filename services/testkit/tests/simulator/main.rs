@@ -7,6 +7,8 @@
 mod answers;
 mod edits;
 mod lists;
+mod program;
+mod recorded;
 mod seed;
 mod servers;
 mod state;

@@ -1,6 +1,6 @@
 //! Mirroring the repository after the first start, through queue-cli as an operator would.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +19,9 @@ use crate::stack::Stack;
 /// How many issues the simulator has, numbered from 1.
 pub(crate) const SEED: u64 = 500;
 
+/// Before GitHub's first issue; a date that it accepts.
+const BEGINNING: &str = "2008-01-01";
+
 /// How long nothing may become searchable before the mirror counts as stuck.
 const STUCK: Duration = Duration::from_secs(180);
 
@@ -36,7 +39,7 @@ enum Work {
 /// Fills the search where it is not complete, and returns what is searchable.
 pub(crate) fn mirror(stack: &mut Stack, programs: &Programs, board: &Board) -> Result<Count> {
     let elastic = stack.elastic_url()?;
-    let work = work(stack)?;
+    let work = work(stack, count(&elastic)?.issues)?;
     if work != Work::Nothing {
         let part = board.part("mirror");
         let expected = queue(stack, programs, &work, &part)?;
@@ -47,10 +50,10 @@ pub(crate) fn mirror(stack: &mut Stack, programs: &Programs, board: &Board) -> R
     count(&elastic)
 }
 
-fn work(stack: &Stack) -> Result<Work> {
+fn work(stack: &Stack, searchable: u64) -> Result<Work> {
     let target = stack.mirror()?;
     Ok(match &stack.state.mirrored {
-        Some(done) if *done == target => Work::Nothing,
+        Some(done) if *done == target && searchable > 0 => Work::Nothing,
         Some(done) if done.archive == target.archive => Work::Index,
         _ => Work::Download,
     })
@@ -60,33 +63,39 @@ fn work(stack: &Stack) -> Result<Work> {
 fn queue(stack: &Stack, programs: &Programs, work: &Work, part: &Part) -> Result<u64> {
     let lane = if *work == Work::Index { "index" } else { "download" };
     part.say("queueing", &stack.given.repository);
-    if stack.given.github_api.is_some() {
-        queue_cli(stack, programs, &["add-updated-since", lane, "--newest", "200"])?;
-        return Ok(200);
+    if stack.given.github_api.is_none() {
+        let expected = simulated_issues(stack)?;
+        queue_cli(stack, programs, &["add-range", lane, "1", &SEED.to_string()])?;
+        return Ok(expected);
     }
-    let expected = simulated_issues(stack)?;
-    queue_cli(stack, programs, &["add-range", lane, "1", &SEED.to_string()])?;
-    Ok(expected)
+    let tally = queue_cli(
+        stack,
+        programs,
+        &["add-updated-since", lane, BEGINNING, "--limit", "200"],
+    )?;
+    // Some may wait already, since a mirror that was interrupted.
+    Ok(["queued", "waiting"]
+        .iter()
+        .filter_map(|name| tally[name].as_u64())
+        .sum())
 }
 
-fn queue_cli(stack: &Stack, programs: &Programs, arguments: &[&str]) -> Result<()> {
-    let output = log("queue-cli");
-    let file = std::fs::File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
-    let errors = file
-        .try_clone()
-        .context("cannot share the log between output and errors")?;
+/// Runs queue-cli as an operator would and returns what it did. Its errors go to a log.
+fn queue_cli(stack: &Stack, programs: &Programs, arguments: &[&str]) -> Result<Value> {
+    let errors = log("queue-cli");
+    let file = std::fs::File::create(&errors).with_context(|| format!("cannot write {}", errors.display()))?;
     let mut command = Command::new(programs.path("queue-cli")?);
     environment(&mut command, stack);
-    let status = command
+    let command = command
         .args(arguments)
-        .stdout(file)
-        .stderr(errors)
-        .status()
-        .context("cannot start queue-cli")?;
-    if !status.success() {
-        bail!("queue-cli {} failed; {}", arguments.join(" "), log_tail(&output));
+        .args(["--output", "json"])
+        .stdin(Stdio::null())
+        .stderr(file);
+    let output = command.output().context("cannot start queue-cli")?;
+    if !output.status.success() {
+        bail!("queue-cli {} failed; {}", arguments.join(" "), log_tail(&errors));
     }
-    Ok(())
+    serde_json::from_slice(&output.stdout).context("queue-cli prints no JSON")
 }
 
 /// How many issues of the seed the simulator still has: a person may have deleted some.
@@ -137,5 +146,26 @@ fn wait_searchable(elastic: &str, expected: u64, part: &Part) -> Result<()> {
             );
         }
         std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::tests::stack;
+
+    #[test]
+    fn github_is_asked_only_for_what_the_log_lacks() {
+        let mut stack = stack();
+        stack.given.elasticsearch = Some("http://one:9200".to_owned());
+        assert_eq!(work(&stack, 0).expect("known"), Work::Download);
+        stack.state.mirrored = Some(stack.mirror().expect("known"));
+        assert_eq!(work(&stack, 500).expect("known"), Work::Nothing);
+        // Somebody dropped the indices.
+        assert_eq!(work(&stack, 0).expect("known"), Work::Index);
+        stack.given.elasticsearch = Some("http://two:9200".to_owned());
+        assert_eq!(work(&stack, 500).expect("known"), Work::Index);
+        stack.given.nats = Some("nats://elsewhere:4222".to_owned());
+        assert_eq!(work(&stack, 500).expect("known"), Work::Download);
     }
 }

@@ -211,10 +211,10 @@ fn ignore_missing(done: std::io::Result<()>) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn stack() -> Stack {
+    pub(crate) fn stack() -> Stack {
         let mut state = State {
             webhook_secret: "made".to_owned(),
             ..State::default()

@@ -29,7 +29,7 @@ use bugstream_proto::{Lane, topology};
 
 use crate::bulk::{Bulker, Senders};
 use crate::config::Config;
-use crate::indices::{IndexError, Indices};
+use crate::indices::Indices;
 
 /// Index requests under way at once: each is a read and a publish.
 const REQUEST_SLOTS: usize = 64;
@@ -48,7 +48,7 @@ pub const SERVICE: Service = Service {
 /// Runs until a stop is asked for.
 ///
 /// # Errors
-/// What waiting cannot mend: an address that is taken, a server too old, an index in the way of an alias.
+/// What waiting cannot mend: an address that is taken, a server too old.
 pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let listener = service::listen(config.indexer.health_listen).await?;
     let health = service::serve(listener, context.health.router(), &context.stop);
@@ -69,7 +69,7 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
     bugstream_kit::elastic::watch(&transport, context);
     let names = Names::new(&config.elasticsearch.prefix)?;
     let indices = Arc::new(Indices::new(transport.clone(), names.clone(), config.indexer.replicas));
-    if !prepare(&indices, context).await? {
+    if !prepare(&indices, context).await {
         return Ok(());
     }
     let (bulker, senders) = Bulker::new(transport, indices, config.indexer.bulk(), context.chance.clone());
@@ -120,26 +120,23 @@ async fn follow(
     followed.and(answered).and(sent)
 }
 
-/// Makes the indices, waiting with back-off while Elasticsearch is away; `false` if a stop was asked for meanwhile.
-async fn prepare(indices: &Indices, context: &Context) -> anyhow::Result<bool> {
+/// Makes the indices, waiting with back-off while that is not possible; `false` if a stop was asked for meanwhile. Even
+/// an index in the way is waited for: readiness names it, and once someone moved it the service goes on by itself.
+async fn prepare(indices: &Indices, context: &Context) -> bool {
     let mut attempts = 0;
-    loop {
-        match indices.ensure().await {
-            Ok(()) => break,
-            Err(IndexError::Away(away)) => context.health.down("indices", away.to_string()),
-            Err(error) => return Err(error.into()),
-        }
+    while let Err(error) = indices.ensure().await {
+        context.health.down("indices", error.to_string());
         let wait = context
             .chance
             .backoff(Duration::from_millis(500), Duration::from_secs(15), attempts);
         attempts += 1;
         if !context.stop.sleep(wait).await {
-            return Ok(false);
+            return false;
         }
     }
     context.health.up("indices");
     for index in indices.outdated().await.unwrap_or_default() {
         tracing::warn!(index, "the mapping is older than this version's: a rebuild is due");
     }
-    Ok(true)
+    true
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::stage::{PATIENCE, Stage, commented, issue, mentioned_in_private, raw, rules};
+use crate::stage::{PATIENCE, Stage, commented, issue, mentioned_in_private, raw};
 
 fn id(path: &str) -> String {
     format!("demo/web-bugs/{path}")
@@ -308,7 +308,6 @@ async fn events_that_were_overtaken_are_skipped() {
         [],
         "the objects of an overtaken event are not missed"
     );
-    assert_eq!(rules().repository, *issue(5).repo());
     stage.stop().await;
 }
 
@@ -345,6 +344,64 @@ async fn while_elasticsearch_is_away_events_wait_and_readiness_says_so() {
     assert_eq!(stage.visible("issues").await, at(&["5"], second));
     assert_eq!(stage.dead_letters().await, []);
     open.shutdown().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn while_indices_are_read_only_events_wait_and_readiness_says_why() {
+    let stage = Stage::start().await;
+    let first = stage.download(&issue(5), &raw(5, "a"), &[]).await;
+    stage.settled().await;
+    let settings = format!("/{}/_settings?expand_wildcards=all", stage.elastic.name("bugstream-*"));
+    let block = async |on: serde_json::Value| {
+        let body = json!({"index.blocks.read_only_allow_delete": on});
+        assert_eq!(stage.elastic.call(Method::PUT, &settings, Some(&body)).await.0, 200);
+    };
+    block(json!(true)).await;
+    let second = stage.download(&issue(5), &raw(5, "b"), &[commented(1)]).await;
+    wait::until_true("the reason", PATIENCE, async || {
+        stage
+            .context
+            .health
+            .away()
+            .await
+            .get("indexer")
+            .is_some_and(|why| why.contains("disk is full"))
+    })
+    .await;
+    assert_eq!(stage.visible("issues").await, at(&["5"], first));
+    block(json!(null)).await;
+    stage.settled().await;
+    assert_eq!(stage.visible("issues").await, at(&["5"], second));
+    assert_eq!(stage.dead_letters().await, []);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_index_in_the_way_is_named_until_someone_moves_it() {
+    let elastic = Elastic::shared();
+    let in_the_way = elastic.name("timelines");
+    elastic.call(Method::PUT, &format!("/{in_the_way}"), None).await;
+    let node = elastic.node().to_owned();
+    let mut stage = Stage::prepare(elastic, &node).await;
+    stage.follow();
+    wait::until_true("the name", PATIENCE, async || {
+        stage
+            .context
+            .health
+            .away()
+            .await
+            .get("indices")
+            .is_some_and(|why| why.contains(&in_the_way))
+    })
+    .await;
+    stage
+        .elastic
+        .call(Method::DELETE, &format!("/{in_the_way}"), None)
+        .await;
+    let revision = stage.download(&issue(5), &raw(5, "a"), &[]).await;
+    stage.settled().await;
+    assert_eq!(stage.visible("issues").await, at(&["5"], revision));
     stage.stop().await;
 }
 

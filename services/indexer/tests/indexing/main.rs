@@ -6,4 +6,5 @@
 mod bulks;
 mod following;
 mod indices;
+mod scripted;
 mod stage;

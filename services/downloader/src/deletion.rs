@@ -34,6 +34,9 @@ use crate::failure::Failure;
 use crate::fetch::{Followed, Gone, follow};
 use crate::publish::{last_look, publish};
 
+/// How many other issues are asked until one answers: some of them may have been deleted too.
+const WITNESSES: usize = 5;
+
 /// Decides what an answer means that says that the issue is not there.
 pub(crate) async fn gone(
     gone: &Gone,
@@ -122,21 +125,29 @@ pub(crate) async fn look_again(request: &Request<'_>, at: OffsetDateTime, deps: 
 /// A 404 says something about an issue only where its repository and another of its issues answer.
 async fn check_surroundings(issue: &IssueId, deps: &Deps) -> Result<(), Failure> {
     check_repository(issue.repo(), deps).await?;
-    let Some(witness) = deps.log.another_known(issue).await? else {
-        return Ok(());
-    };
-    let answers = match deps.github.issue(&witness).await? {
-        IssueAnswer::Found(_) => true,
-        IssueAnswer::Moved(location) => matches!(follow(&witness, &location, deps).await?, Followed::Renamed(_)),
-        IssueAnswer::NotFound | IssueAnswer::Gone => false,
-        IssueAnswer::IssuesDisabled => return Err(Failure::IssuesDisabled(issue.repo().clone())),
-    };
-    if answers {
+    let mut asked = Vec::new();
+    while asked.len() < WITNESSES {
+        match deps.log.another_known(issue, &asked).await? {
+            Some(witness) if answers(&witness, deps).await? => return Ok(()),
+            Some(witness) => asked.push(witness),
+            None => break,
+        }
+    }
+    if asked.is_empty() {
         return Ok(());
     }
     Err(Failure::NoWitness {
         issue: issue.clone(),
-        witness,
+        asked: asked.len(),
+    })
+}
+
+async fn answers(witness: &IssueId, deps: &Deps) -> Result<bool, Failure> {
+    Ok(match deps.github.issue(witness).await? {
+        IssueAnswer::Found(_) => true,
+        IssueAnswer::Moved(location) => matches!(follow(witness, &location, deps).await?, Followed::Renamed(_)),
+        IssueAnswer::NotFound | IssueAnswer::Gone => false,
+        IssueAnswer::IssuesDisabled => return Err(Failure::IssuesDisabled(witness.repo().clone())),
     })
 }
 

@@ -42,8 +42,8 @@ pub(crate) enum Failure {
     NoRepository(RepoName),
     #[error("{0} has its issues disabled")]
     IssuesDisabled(RepoName),
-    #[error("{issue} is gone, but so is {witness}, which was there: nothing is believed")]
-    NoWitness { issue: IssueId, witness: IssueId },
+    #[error("{issue} does not answer, and neither does any of {asked} others that were there: nothing is believed")]
+    NoWitness { issue: IssueId, asked: usize },
 }
 
 impl Failure {

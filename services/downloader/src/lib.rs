@@ -30,6 +30,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::kv::Store;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::deletions::Deletions;
 use bugstream_kit::objects::Objects;
@@ -62,8 +63,7 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
         Err(_) if context.stop.is_asked() => return Ok(()),
         connected => connected?,
     };
-    let buckets = async || Ok::<_, anyhow::Error>((Deletions::open(&broker).await?, leader::leases(&broker).await?));
-    let Some((deletions, leases)) = patiently(context, buckets).await else {
+    let Some((deletions, leases)) = buckets(&broker, context).await else {
         return Ok(());
     };
     deletion::watch_fuse(&deletions, context);
@@ -76,11 +76,12 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tries until it succeeds: the server may be between two leaders. `None` if a stop is asked for.
-async fn patiently<T>(context: &Context, open: impl AsyncFn() -> anyhow::Result<T>) -> Option<T> {
+/// Opens the key-value buckets, waiting while the server is between two leaders. `None` if a stop is asked for.
+async fn buckets(broker: &Broker, context: &Context) -> Option<(Deletions, Store)> {
     let mut attempts = 0;
     loop {
-        match open().await {
+        let opened = async { anyhow::Ok((Deletions::open(broker).await?, leader::leases(broker).await?)) };
+        match opened.await {
             Ok(opened) => {
                 context.health.up("buckets");
                 return Some(opened);

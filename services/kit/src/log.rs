@@ -76,15 +76,17 @@ impl Log {
     }
 
     /// Another issue of the same repository that the log knows and does not know as deleted, for a second opinion. Looks
-    /// at the newest and then the oldest events of the repository, a bounded number of them.
+    /// at the newest and then the oldest events of the repository, a bounded number of them. `besides` are issues that
+    /// have been asked already.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
-    pub async fn another_known(&self, issue: &IssueId) -> Result<Option<IssueId>, LogError> {
+    pub async fn another_known(&self, issue: &IssueId, besides: &[IssueId]) -> Result<Option<IssueId>, LogError> {
         const LOOKED_AT: usize = 50;
         let wildcard = Verb::Issue.of_repo(issue.repo());
+        let is_other = |other: &IssueId| other != issue && !besides.contains(other);
         if let Some(message) = self.last(&wildcard).await?
-            && let Some(other) = self.alive_other(issue, &message).await?
+            && let Some(other) = self.alive(&message, is_other).await?
         {
             return Ok(Some(other));
         }
@@ -101,7 +103,7 @@ impl Log {
                 Ok(message) => message,
                 Err(error) => return absent(error).map(|()| None),
             };
-            if let Some(other) = self.alive_other(issue, &message).await? {
+            if let Some(other) = self.alive(&message, is_other).await? {
                 return Ok(Some(other));
             }
             sequence = message.sequence + 1;
@@ -109,11 +111,16 @@ impl Log {
         Ok(None)
     }
 
-    async fn alive_other(&self, issue: &IssueId, message: &StreamMessage) -> Result<Option<IssueId>, LogError> {
+    /// The issue of a message, if it is a wanted one and its newest event is no deletion.
+    async fn alive(
+        &self,
+        message: &StreamMessage,
+        wanted: impl Fn(&IssueId) -> bool,
+    ) -> Result<Option<IssueId>, LogError> {
         let Ok(subject) = Subject::from_str(&message.subject) else {
             return Ok(None);
         };
-        if &subject.issue == issue {
+        if !wanted(&subject.issue) {
             return Ok(None);
         }
         match self.newest(&subject.issue).await {

@@ -1,0 +1,282 @@
+//! What counts as a deletion, and above all what does not.
+
+use std::time::Duration;
+
+use bugstream_downloader::Config;
+use bugstream_kit::deletions::Stage as Held;
+use bugstream_kit::log::Logged;
+use bugstream_proto::v1::Confirmation;
+use bugstream_proto::{Nonce, Part, Verb};
+use bugstream_testkit::github::{Change, Fault, FaultRule, Route};
+use bugstream_testkit::wait;
+use bytes::Bytes;
+
+use crate::stage::{PATIENCE, Stage, deleted, issue};
+
+/// Waits for what the bucket says of an issue.
+async fn held(stage: &Stage, number: u64, held: Option<Held>) {
+    wait::until_true(&format!("issue {number} is {held:?}"), PATIENCE, || async {
+        let evidence = stage.deletions.evidence(&issue(number)).await;
+        evidence.expect("the bucket answers").map(|evidence| evidence.stage) == held
+    })
+    .await;
+}
+
+async fn buried(stage: &Stage, number: u64, before: &Logged, confirmation: Confirmation) -> Logged {
+    let event = stage.event_after(number, before.sequence).await;
+    assert_eq!(deleted(&event).confirmation(), confirmation);
+    assert_eq!(event.event.marks, before.event.marks);
+    wait::until_true("every object is purged", PATIENCE, || async {
+        stage.keys(number).await == 0
+    })
+    .await;
+    held(stage, number, None).await;
+    event
+}
+
+#[tokio::test]
+async fn a_signed_webhook_and_github_together_delete_at_once() {
+    let stage = Stage::set().await;
+    let config = Config {
+        confirm_delay: Duration::from_secs(3600),
+        ..stage.config()
+    };
+    let downloader = stage.start_with(config);
+    let (before, other) = (stage.download(1).await, stage.download(2).await);
+    stage.github.delete(1).await.unwrap();
+    stage.webhook(1, "deleted").await;
+    let event = buried(&stage, 1, &before, Confirmation::Webhook).await;
+    assert_eq!(deleted(&event).status, 410);
+    assert_eq!(stage.keys(2).await, 2, "another issue keeps what it has");
+    assert_eq!(stage.newest(2).await.unwrap(), other);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_webhook_a_second_look_after_the_delay_decides() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    stage.github.hide(1).await.unwrap();
+    stage.ask(1).await;
+    let seen = stage
+        .deletions
+        .evidence(&issue(1))
+        .await
+        .unwrap()
+        .expect("a first sign");
+    assert_eq!((seen.status, seen.stage), (404, Held::Seen));
+    assert_eq!(stage.newest(1).await.unwrap(), before, "one answer is not enough");
+    stage.ask(1).await;
+    assert_eq!(stage.newest(1).await.unwrap(), before, "nor are two at once");
+
+    let event = buried(&stage, 1, &before, Confirmation::SecondLook).await;
+    assert!(event.event.occurred_at - seen.first_seen >= stage.config().confirm_delay);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_404_that_passes_deletes_nothing() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    let transient = FaultRule::next(1, Fault::NotFound).issue(1);
+    stage.github.fault(transient.route(Route::Issue));
+    stage.ask(1).await;
+    held(&stage, 1, Some(Held::Seen)).await;
+    held(&stage, 1, None).await;
+    stage.idle().await;
+    assert_eq!(stage.newest(1).await.unwrap(), before);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn disabled_issues_stop_the_work_until_they_are_enabled_again() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.github.set_issues_enabled(false).await.unwrap();
+    stage.webhook(1, "deleted").await;
+    let why = downloader.away("downloader-live").await;
+    assert!(why.contains("bugstream-demo/web-bugs has its issues disabled"), "{why}");
+    assert_eq!(stage.waiting(Verb::Download).await, 1, "nothing is acked");
+
+    stage.github.set_issues_enabled(true).await.unwrap();
+    stage.idle().await;
+    downloader.ready().await;
+    assert_eq!(stage.newest(1).await.unwrap(), before);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn an_issue_is_not_gone_while_no_other_answers() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    stage.github.hide(1).await.unwrap();
+    stage.github.hide(2).await.unwrap();
+    stage.webhook(1, "deleted").await;
+    wait::until_true("the other was asked twice", PATIENCE, || async {
+        stage.github.requests().count(Route::Issue, 2) >= 3
+    })
+    .await;
+    assert_eq!(stage.newest(1).await.unwrap(), before);
+    assert_eq!(stage.deletions.evidence(&issue(1)).await.unwrap(), None);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_github_does_not_bear_out_yet_is_looked_into_again() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    stage.webhook(1, "deleted").await;
+    stage.idle().await;
+    assert_eq!(stage.newest(1).await.unwrap(), before, "github still has it");
+    stage.github.delete(1).await.unwrap();
+    buried(&stage, 1, &before, Confirmation::Webhook).await;
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_transferred_issue_leaves_a_tombstone_with_its_new_place() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    let number = stage.github.transfer(1, "bugstream-demo/elsewhere").await.unwrap();
+    stage.queue(1).await;
+    let event = buried(&stage, 1, &before, Confirmation::SecondLook).await;
+    assert_eq!(deleted(&event).status, 301);
+    let place = deleted(&event).moved_to.clone().expect("the place can be seen");
+    let moved = place.issue.expect("it has a name").id().unwrap();
+    assert_eq!(moved.to_string(), format!("bugstream-demo/elsewhere#{number}"));
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_renamed_repository_is_followed_and_nothing_is_deleted() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.github.rename_repository("bugstream-demo/renamed").await.unwrap();
+    stage
+        .github
+        .edit(1, [Change::Body("after the rename".to_owned())])
+        .await
+        .unwrap();
+    let event = stage.download(1).await;
+    assert!(event.sequence > before.sequence);
+    stage.holds_what_github_has(1, &event).await;
+    assert!(
+        event.event.objects()[0]
+            .key
+            .starts_with("issues/bugstream-demo/web-bugs/1/")
+    );
+    assert_eq!(stage.deletions.evidence(&issue(1)).await.unwrap(), None);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_tombstone_that_is_asked_for_again_purges_again() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    stage.github.delete(1).await.unwrap();
+    stage.webhook(1, "deleted").await;
+    let tombstone = buried(&stage, 1, &before, Confirmation::Webhook).await;
+    let (nonce, raw) = (Nonce::from_bits(9), Bytes::from_static(b"{}"));
+    let (issue, revision) = (issue(1), before.event.revision);
+    stage
+        .objects
+        .put(&issue, revision, &nonce, Part::Issue, raw)
+        .await
+        .unwrap();
+    stage.ask(1).await;
+    assert_eq!(stage.keys(1).await, 0);
+    assert_eq!(stage.newest(1).await.unwrap(), tombstone);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn an_issue_that_comes_back_is_downloaded_anew() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    let json = stage.github.issue(1).unwrap().to_string();
+    stage.github.delete(1).await.unwrap();
+    stage.webhook(1, "deleted").await;
+    let tombstone = buried(&stage, 1, &before, Confirmation::Webhook).await;
+    stage.github.put_raw(1, &json, "[]").await.unwrap();
+    let back = stage.download(1).await;
+    assert!(back.event.revision > tombstone.event.revision);
+    assert_eq!(back.event.marks, before.event.marks, "marks outlive the tombstone");
+    stage.holds_what_github_has(1, &back).await;
+    downloader.stop().await;
+}
+
+/// Issues 1, 2 and 3 are deleted with a webhook each, one more than nothing at once is allowed, and 4 stays.
+async fn blown(stage: &Stage) -> (crate::stage::Running, Vec<Logged>) {
+    let config = Config {
+        deletions_per_hour: 1,
+        ..stage.config()
+    };
+    let downloader = stage.start_with(config);
+    let mut before = Vec::new();
+    for number in 1..=4 {
+        before.push(stage.download(number).await);
+    }
+    for number in 1..=3 {
+        stage.github.delete(number).await.expect("it is there");
+        stage.webhook(number, "deleted").await;
+        stage.idle().await;
+    }
+    buried(stage, 1, &before[0], Confirmation::Webhook).await;
+    let why = downloader.away("deletions").await;
+    assert!(why.contains("queue-cli deletions"), "{why}");
+    for number in [2, 3] {
+        held(stage, number, Some(Held::Blocked)).await;
+        assert_eq!(stage.newest(number).await.as_ref(), before.get(number as usize - 1));
+        assert_eq!(stage.keys(number).await, 2, "nothing is purged");
+    }
+    (downloader, before)
+}
+
+#[tokio::test]
+async fn too_many_deletions_blow_the_fuse_and_a_person_lets_them_through() {
+    let stage = Stage::set().await;
+    let (downloader, before) = blown(&stage).await;
+    stage.ask(2).await;
+    held(&stage, 2, Some(Held::Blocked)).await;
+    let now = before[0].event.occurred_at;
+    let approved = stage.deletions.approve(now).await.unwrap();
+    assert_eq!(approved, [issue(2), issue(3)]);
+    for number in [2, 3] {
+        buried(&stage, number, &before[number as usize - 1], Confirmation::Operator).await;
+    }
+    assert_eq!(stage.newest(4).await.unwrap(), before[3]);
+    downloader.ready().await;
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn discarded_deletions_keep_the_issues() {
+    let stage = Stage::set().await;
+    let (downloader, before) = blown(&stage).await;
+    let discarded = stage.deletions.discard(before[0].event.occurred_at).await.unwrap();
+    assert_eq!(discarded, [issue(2), issue(3)]);
+    downloader.ready().await;
+    assert!(stage.deletions.pending().await.unwrap().is_empty());
+    stage.idle().await;
+    for number in [2, 3] {
+        assert_eq!(stage.newest(number).await.unwrap(), before[number as usize - 1]);
+        assert_eq!(stage.keys(number).await, 2);
+    }
+    downloader.stop().await;
+}

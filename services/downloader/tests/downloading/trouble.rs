@@ -1,0 +1,241 @@
+//! GitHub in trouble, limits, stores that are away, and requests that are none.
+
+use bugstream_downloader::Config;
+use bugstream_kit::secret::Secret;
+use bugstream_proto::Verb;
+use bugstream_testkit::github::{Change, Fault, FaultRule, Options, Route};
+use bugstream_testkit::wait;
+use time::Duration;
+
+use crate::stage::{PATIENCE, Stage, downloaded, issue};
+
+#[tokio::test]
+async fn an_answer_that_fails_or_is_cut_is_tried_again_and_never_makes_a_shorter_timeline() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let comments = (0..150).map(|n| Change::Comment(format!("comment {n}")));
+    stage.github.edit(2, comments).await.unwrap();
+    for (number, rule) in [
+        (1, FaultRule::next(1, Fault::Status(502)).route(Route::Issue)),
+        (2, FaultRule::next(1, Fault::Truncated).route(Route::Timeline)),
+    ] {
+        stage.github.fault(rule.issue(number));
+        let event = stage.download(number).await;
+        stage.holds_what_github_has(number, &event).await;
+        assert_eq!(stage.github.requests().count(Route::Issue, number), 2, "issue {number}");
+    }
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn the_second_page_of_a_timeline_counts_too() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let comments = (0..150).map(|n| Change::Comment(format!("comment {n}")));
+    stage.github.edit(1, comments).await.unwrap();
+    let before = stage.download(1).await;
+    stage
+        .github
+        .edit(1, [Change::Body("changed".to_owned())])
+        .await
+        .unwrap();
+    stage
+        .github
+        .fault(FaultRule::next(1, Fault::Slow(1)).route(Route::Timeline));
+    stage
+        .github
+        .fault(FaultRule::next(1, Fault::Status(500)).route(Route::Timeline));
+    let event = stage.download(1).await;
+    assert_eq!(downloaded(&event).timeline_events, downloaded(&before).timeline_events);
+    assert_eq!(stage.github.requests().count(Route::Issue, 1), 3);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_a_limit_is_over_and_the_service_is_ready_meanwhile() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    stage.download(1).await;
+    let limit = Fault::SecondaryLimit {
+        status: 403,
+        retry_after_s: Some(3),
+    };
+    stage.github.fault(FaultRule::next(1, limit));
+    for number in 2..=9 {
+        stage.queue(number).await;
+    }
+    wait::until_true("the limit is told", PATIENCE, || async {
+        stage.github.requests().latest().any(|request| request.status == 403)
+    })
+    .await;
+    downloader.ready().await;
+    for number in 2..=9 {
+        stage.event_after(number, 0).await;
+    }
+    let requests = stage.github.requests();
+    let limited = requests
+        .latest()
+        .find(|request| request.status == 403)
+        .expect("one was refused");
+    let next = requests
+        .latest()
+        .find(|request| request.at > limited.at + Duration::milliseconds(200));
+    let waited = next.expect("it went on").at - limited.at;
+    assert!(waited >= Duration::seconds(3), "the next request came after {waited}");
+    assert_eq!(requests.latest().filter(|request| request.status == 403).count(), 1);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn an_hourly_quota_that_is_used_up_is_waited_for() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    stage.download(1).await;
+    stage.github.leave_quota("", 2, 3);
+    for number in 2..=5 {
+        stage.queue(number).await;
+    }
+    for number in 2..=5 {
+        let event = stage.event_after(number, 0).await;
+        stage.holds_what_github_has(number, &event).await;
+    }
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn when_github_fails_several_issues_the_work_stops_and_goes_on_by_itself() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    stage.github.fault(FaultRule::next(1_000_000, Fault::Status(503)));
+    for number in 1..=6 {
+        stage.queue(number).await;
+    }
+    let why = downloader.away("downloader-live").await;
+    assert!(why.contains("503"), "{why}");
+    stage.github.clear_faults();
+    for number in 1..=6 {
+        let event = stage.event_after(number, 0).await;
+        stage.holds_what_github_has(number, &event).await;
+    }
+    downloader.ready().await;
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_accepted_stops_the_work_and_loses_nothing() {
+    let stage = Stage::set_with(Options {
+        tokens: vec!["good".to_owned()],
+        ..Options::default()
+    })
+    .await;
+    let with = |token: &str| {
+        let mut config = stage.config();
+        config.github.token = Some(Secret::new(token));
+        config
+    };
+    let downloader = stage.start_with(with("revoked"));
+    stage.queue(1).await;
+    let why = downloader.away("downloader-live").await;
+    assert!(why.contains("token"), "{why}");
+    assert_eq!(stage.waiting(Verb::Download).await, 1);
+    downloader.stop().await;
+
+    let downloader = stage.start_with(with("good"));
+    stage.event_after(1, 0).await;
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_store_that_is_away_is_waited_for() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    stage.download(1).await;
+    let (store, aside) = (stage.store_directory(), stage.store_directory().with_extension("aside"));
+    std::fs::rename(&store, &aside).unwrap();
+    std::fs::write(&store, "in the way").unwrap();
+    stage.queue(2).await;
+    let why = downloader.away("downloader-live").await;
+    assert!(why.contains("object store"), "{why}");
+    assert_eq!(stage.newest(2).await, None, "no event without its objects");
+    std::fs::remove_file(&store).unwrap();
+    std::fs::rename(&aside, &store).unwrap();
+    let event = stage.event_after(2, 0).await;
+    stage.holds_what_github_has(2, &event).await;
+    downloader.ready().await;
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_number_that_nobody_knows_is_done_without_an_event_or_a_dead_letter() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    for number in 9_001..=9_005 {
+        stage.ask(number).await;
+        assert_eq!(stage.github.requests().count(Route::Issue, number), 1);
+        assert_eq!(stage.newest(number).await, None);
+        assert_eq!(stage.deletions.evidence(&issue(number)).await.unwrap(), None);
+    }
+    assert_eq!(stage.github.requests().of(Route::Repository), 1, "asked once a minute");
+    assert_eq!(stage.dead_letters().await, 0);
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_issue_that_github_does_not_show_yet_is_looked_for_again() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    stage
+        .github
+        .fault(FaultRule::next(1, Fault::NotFound).issue(1).route(Route::Issue));
+    stage.webhook(1, "opened").await;
+    let event = stage.event_after(1, 0).await;
+    stage.holds_what_github_has(1, &event).await;
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_are_none_become_dead_letters_and_disturb_nothing() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    for (subject, payload, kind, reason) in [
+        (
+            "download.not.configured.1",
+            "",
+            "subject",
+            "known: bugstream-demo/web-bugs",
+        ),
+        ("download.a.b.xyz", "", "subject", "not an issue number"),
+        ("download.12345", "", "subject", "write download.<owner>"),
+        (
+            "download.bugstream-demo.web-bugs.1",
+            "\u{7f}garbage with a secret",
+            "payload",
+            "DownloadRequested",
+        ),
+    ] {
+        stage.nats.publish_by_hand(subject, payload).await.unwrap();
+        stage.idle().await;
+        let letter = stage.dead_letter().await;
+        assert_eq!((letter.kind.as_str(), letter.subject.as_str()), (kind, subject));
+        assert!(letter.reason.contains(reason), "{}", letter.reason);
+        assert!(letter.payload.is_empty() && !letter.reason.contains("secret"));
+    }
+    assert_eq!(stage.dead_letters().await, 4);
+    assert_eq!(stage.github.requests().total(), 0);
+    stage.download(1).await;
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_put_aside_with_the_fix() {
+    let stage = Stage::set().await;
+    let config = Config {
+        max_body: 100,
+        ..stage.config()
+    };
+    let downloader = stage.start_with(config);
+    stage.ask(1).await;
+    let letter = stage.dead_letter().await;
+    assert!(letter.reason.contains("max_body_mb"), "{}", letter.reason);
+    downloader.stop().await;
+}

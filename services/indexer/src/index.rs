@@ -100,6 +100,7 @@ impl Indexer {
             trace_id,
         };
         self.write(marks, &renderer, message, lease).await?;
+        tracing::info!(issue = %event.issue, revision = event.revision, "indexed");
         self.observe(&event);
         Ok(())
     }

@@ -8,3 +8,4 @@ mod following;
 mod indices;
 mod scripted;
 mod stage;
+mod storm;

@@ -242,7 +242,8 @@ impl Stage {
         .await;
     }
 
-    async fn pending(&self) -> Option<u64> {
+    /// Messages of the log and the requests that are not acknowledged.
+    pub(crate) async fn pending(&self) -> Option<u64> {
         let mut pending = 0;
         for spec in [
             bugstream_proto::topology::INDEXER_REQUESTS,

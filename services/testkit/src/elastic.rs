@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 /// The variable that names the node.
 pub const NODE: &str = "BUGSTREAM_TEST_ELASTIC_NODE";
 
+/// How long the shards of a new index may take to start.
+const STARTING: Duration = Duration::from_secs(30);
+
 /// How long one request may take: several tests share the node.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -89,7 +92,10 @@ impl Elastic {
         self.refresh().await;
         let path = format!("/{}/_search", self.name(plain));
         let body = json!({"query": query, "size": 10_000, "version": true, "track_total_hits": true});
-        let (status, mut answer) = self.call(http::Method::POST, &path, Some(&body)).await;
+        // 503 where the shards of a new index have not started yet.
+        let started =
+            || async { Some(self.call(http::Method::POST, &path, Some(&body)).await).filter(|(s, _)| *s != 503) };
+        let (status, mut answer) = crate::wait::until("the shards start", STARTING, started).await;
         assert!(status == 200 || status == 404, "search failed with {status}: {answer}");
         match answer["hits"]["hits"].take() {
             Value::Array(hits) => hits,

@@ -57,7 +57,7 @@ pub(super) async fn deliver(client: &reqwest::Client, hook: &Webhook, mut delive
         .post(&hook.url)
         .timeout(PATIENCE)
         .header("content-type", "application/json")
-        .header("user-agent", "GitHub-Hookshot/5bugst")
+        .header("user-agent", "GitHub-Hookshot/3f1c0de")
         .header("accept", "*/*")
         .header("x-github-delivery", &delivery.id)
         .header("x-github-event", &delivery.event)

@@ -11,7 +11,7 @@ use crate::enqueue::{self, Enqueue, Pace, Tally};
 use crate::failure::Failure;
 use crate::github::Updated;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, time_of};
 use crate::usage;
 
 pub(crate) async fn run(since: &AddUpdatedSince, deps: &Deps, progress: &mut Progress<'_>) -> Result<Report, Failure> {
@@ -34,7 +34,7 @@ fn check(since: &AddUpdatedSince, now: OffsetDateTime) -> Result<(), Failure> {
     if since.date <= now {
         return Ok(());
     }
-    let problem = format!("{} lies in the future", since.date);
+    let problem = format!("{} lies in the future", time_of(since.date));
     Err(Failure::usage(
         problem,
         usage::of("add-updated-since", Some(since.queue)),
@@ -119,6 +119,9 @@ mod tests {
         };
         assert_eq!(check(&since(now), now), Ok(()));
         let refused = check(&since(datetime!(2031-01-31 00:00 UTC)), now).expect_err("in the future");
-        insta::assert_snapshot!(refused, @"");
+        insta::assert_snapshot!(refused, @r#"
+        error: 2031-01-31T00:00:00Z lies in the future
+          usage: queue-cli add-updated-since index <DATE> [--limit <COUNT>]
+        "#);
     }
 }

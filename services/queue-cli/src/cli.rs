@@ -11,7 +11,7 @@ use crate::queue::Queue;
 const EXIT_CODES: &str = "\
 Examples:
   queue-cli add download 12345             fetch one issue now
-  queue-cli add-range index 1 200000       index again what the archive has, without a request to GitHub
+  queue-cli add-range index 1 200000       index again what the archive has; asks GitHub nothing
   queue-cli length                         what waits
   queue-cli COMMAND --help                 more examples
 
@@ -97,9 +97,10 @@ pub struct Add {
 #[command(after_help = "\
 Examples:
   queue-cli add-range download 1 500       fetched when GitHub's quota allows, behind webhooks
-  queue-cli add-range index 1 200000       no request to GitHub; numbers without an issue are skipped
+  queue-cli add-range index 1 200000       asks GitHub nothing; gaps in the numbers do not matter
 
-An issue that waits already keeps its place: the same range may be queued again at any time.")]
+The same range may be queued again at any time: an issue waits once, and in the download queue
+it keeps its place.")]
 pub struct AddRange {
     /// Which queue
     #[arg(value_enum)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use async_nats::jetstream::stream::Stream;
 use bugstream_kit::broker::Broker;
-use bugstream_proto::{IssueId, RepoName, Subject};
+use bugstream_proto::{IssueId, RepoName, Subject, Verb};
 use futures_util::TryStreamExt as _;
 
 use crate::failure::Failure;
@@ -22,8 +22,52 @@ pub(crate) struct Contents {
     pub(crate) families: BTreeMap<&'static str, u64>,
     /// Subjects that name no issue. The services turn them into dead letters.
     pub(crate) malformed: u64,
-    /// Those of the requested repository in another spelling than ours.
+    /// Subjects of the scope's repository that its filters do not capture: `download.WebCompat.web-bugs.1`.
     pub(crate) odd_spellings: Vec<String>,
+}
+
+/// A whole queue, or one repository's part of it.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    queue: Queue,
+    repository: Option<RepoName>,
+    /// Of the repository's subjects, up to and with the last dot.
+    prefixes: Vec<String>,
+}
+
+impl Scope {
+    /// `None` is every repository, and what names none.
+    pub(crate) fn new(queue: Queue, repository: Option<RepoName>) -> Self {
+        let prefix = |repository: &RepoName, verb: &Verb| verb.of_repo(repository).trim_end_matches('*').to_owned();
+        let of_repository = |r: &RepoName| queue.verbs().iter().map(|verb| prefix(r, verb)).collect();
+        Self {
+            queue,
+            prefixes: repository.as_ref().map(of_repository).unwrap_or_default(),
+            repository,
+        }
+    }
+
+    /// The subjects to purge, odd spellings apart; `None` for all.
+    pub(crate) fn filters(&self) -> Option<Vec<String>> {
+        self.repository.as_ref()?;
+        Some(self.prefixes.iter().map(|prefix| format!("{prefix}*")).collect())
+    }
+
+    fn holds(&self, subject: &str, issue: Option<&IssueId>) -> bool {
+        match (&self.repository, issue) {
+            (None, _) => true,
+            (Some(wanted), Some(issue)) => issue.repo() == wanted,
+            (Some(_), None) => self.captures(subject),
+        }
+    }
+
+    fn captures(&self, subject: &str) -> bool {
+        let last = |prefix: &String| subject.strip_prefix(prefix.as_str());
+        self.prefixes
+            .iter()
+            .filter_map(last)
+            .any(|number| !number.contains('.'))
+    }
 }
 
 impl Contents {
@@ -44,18 +88,18 @@ impl Contents {
         }
     }
 
-    /// Takes one subject, if it belongs to the repository; `None` stands for every one, and for what names none.
-    fn add(&mut self, subject: &str, messages: u64, repository: Option<&RepoName>) {
-        match (subject.parse::<Subject>(), repository) {
-            (Ok(parsed), Some(wanted)) if parsed.issue.repo() != wanted => return,
-            (Ok(parsed), _) => {
-                if repository.is_some() && parsed.to_string() != subject {
-                    self.odd_spellings.push(subject.to_owned());
-                }
-                self.issues.insert(parsed.issue);
-            }
-            (Err(_), Some(_)) => return,
-            (Err(_), None) => self.malformed += 1,
+    /// Takes one subject, if the scope holds it.
+    fn add(&mut self, subject: &str, messages: u64, scope: &Scope) {
+        let issue = subject.parse::<Subject>().ok().map(|parsed| parsed.issue);
+        if !scope.holds(subject, issue.as_ref()) {
+            return;
+        }
+        if scope.repository.is_some() && !scope.captures(subject) {
+            self.odd_spellings.push(subject.to_owned());
+        }
+        match issue {
+            Some(issue) => drop(self.issues.insert(issue)),
+            None => self.malformed += 1,
         }
         let family = subject.split('.').next().unwrap_or_default();
         if let Some(count) = self.families.get_mut(family) {
@@ -70,19 +114,15 @@ pub(crate) async fn stream(broker: &Broker, queue: Queue) -> Result<Stream<()>, 
     stream.map_err(|error| away(&error))
 }
 
-/// Lists a queue.
+/// Lists what the scope holds.
 ///
 /// # Errors
 /// [`Failure`] if JetStream does not answer.
-pub(crate) async fn read(
-    stream: &Stream<()>,
-    queue: Queue,
-    repository: Option<&RepoName>,
-) -> Result<Contents, Failure> {
-    let mut contents = Contents::empty(queue);
+pub(crate) async fn read(stream: &Stream<()>, scope: &Scope) -> Result<Contents, Failure> {
+    let mut contents = Contents::empty(scope.queue);
     let mut subjects = stream.info_with_subjects(">").await.map_err(|error| away(&error))?;
     while let Some((subject, messages)) = subjects.try_next().await.map_err(|error| away(&error))? {
-        contents.add(&subject, messages as u64, repository);
+        contents.add(&subject, messages as u64, scope);
     }
     Ok(contents)
 }
@@ -97,9 +137,10 @@ mod tests {
 
     fn contents(subjects: &[&str], repository: Option<&str>) -> Contents {
         let repository = repository.map(|name| name.parse().expect("a repository"));
+        let scope = Scope::new(Queue::Download, repository);
         let mut contents = Contents::empty(Queue::Download);
         for subject in subjects {
-            contents.add(subject, 1, repository.as_ref());
+            contents.add(subject, 1, &scope);
         }
         contents
     }
@@ -133,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn one_repository_leaves_the_others_and_what_names_none() {
+    fn one_repository_leaves_the_others() {
         let one = contents(SUBJECTS, Some("a/b"));
-        assert_eq!((one.length(), one.requests(), one.malformed), (2, 5, 0));
+        assert_eq!((one.length(), one.requests(), one.malformed), (3, 6, 1));
         assert_eq!(one.odd_spellings, ["download.A.B.1"]);
     }
 }

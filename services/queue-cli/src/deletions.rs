@@ -6,13 +6,11 @@
 use bugstream_kit::deletions::{Deletions as Records, DeletionsError, FuseRecord, Sighting};
 use bugstream_proto::IssueId;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::cli::Deletions;
 use crate::deps::Deps;
 use crate::failure::Failure;
-use crate::report::{Report, counted};
+use crate::report::{Report, counted, time_of};
 
 pub(crate) async fn run(command: &Deletions, deps: &Deps) -> Result<Report, Failure> {
     let broker = deps.broker().await?;
@@ -66,29 +64,27 @@ fn entry(sighting: &Sighting) -> Value {
 }
 
 fn approved(issues: &[IssueId]) -> Report {
-    let human = format!(
-        "approved {}: each is looked at once more and deleted if GitHub still says that it is gone",
-        counted(issues.len() as u64, "deletion")
-    );
-    Report::new(human, json!({ "approved": names(issues) }))
+    let then = "each is looked at once more and deleted if GitHub still says that it is gone";
+    Report::new(decided("approved", issues, then), json!({ "approved": names(issues) }))
 }
 
 fn discarded(issues: &[IssueId]) -> Report {
-    let human = format!(
-        "discarded {}: the archive keeps the issues",
-        counted(issues.len() as u64, "deletion")
-    );
-    Report::new(human, json!({ "discarded": names(issues) }))
+    let then = "the archive keeps the issues";
+    Report::new(
+        decided("discarded", issues, then),
+        json!({ "discarded": names(issues) }),
+    )
+}
+
+fn decided(how: &str, issues: &[IssueId], then: &str) -> String {
+    match issues.len() as u64 {
+        0 => "nothing was held back; deletions go through".to_owned(),
+        count => format!("{how} {}: {then}", counted(count, "deletion")),
+    }
 }
 
 fn names(issues: &[IssueId]) -> Vec<String> {
     issues.iter().map(ToString::to_string).collect()
-}
-
-/// Whole seconds in UTC.
-fn time_of(at: OffsetDateTime) -> String {
-    let whole = at.replace_nanosecond(0).unwrap_or(at);
-    whole.format(&Rfc3339).unwrap_or_else(|_| whole.to_string())
 }
 
 #[cfg(test)]
@@ -119,15 +115,22 @@ mod tests {
             ..FuseRecord::default()
         };
         let report = list(&fuse, &[sighting(41, 404), sighting(12_345, 410)]);
-        insta::assert_snapshot!(report.render(Output::Human), @"");
-        insta::assert_snapshot!(report.render(Output::Json), @"");
+        insta::assert_snapshot!(report.render(Output::Human), @r#"
+        fuse blown at 2026-11-21T09:41:07Z: nothing is deleted until you decide
+          webcompat/web-bugs#41                     GitHub says 404 since 2026-11-21T09:30:00Z
+          webcompat/web-bugs#12345                  GitHub says 410 since 2026-11-21T09:30:00Z
+        2 deletions held back
+          queue-cli deletions approve   deletes them, where GitHub still says that they are gone
+          queue-cli deletions discard   keeps them
+        "#);
+        insta::assert_snapshot!(report.render(Output::Json), @r#"{"blown_at":"2026-11-21T09:41:07Z","held":[{"first_seen":"2026-11-21T09:30:00Z","issue":"webcompat/web-bugs#41","status":404},{"first_seen":"2026-11-21T09:30:00Z","issue":"webcompat/web-bugs#12345","status":410}]}"#);
     }
 
     #[test]
     fn a_closed_fuse_says_so() {
-        insta::assert_snapshot!(list(&FuseRecord::default(), &[]).render(Output::Human), @"");
-        insta::assert_snapshot!(approved(&[]).render(Output::Human), @"");
-        insta::assert_snapshot!(discarded(&[sighting(7, 404).issue]).render(Output::Human), @"");
-        insta::assert_snapshot!(discarded(&[sighting(7, 404).issue]).render(Output::Json), @"");
+        insta::assert_snapshot!(list(&FuseRecord::default(), &[]).render(Output::Human), @r#"fuse closed: deletions go through"#);
+        insta::assert_snapshot!(approved(&[]).render(Output::Human), @r#"nothing was held back; deletions go through"#);
+        insta::assert_snapshot!(discarded(&[sighting(7, 404).issue]).render(Output::Human), @r#"discarded 1 deletion: the archive keeps the issues"#);
+        insta::assert_snapshot!(discarded(&[sighting(7, 404).issue]).render(Output::Json), @r#"{"discarded":["webcompat/web-bugs#7"]}"#);
     }
 }

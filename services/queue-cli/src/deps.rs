@@ -52,10 +52,10 @@ impl Deps {
     pub(crate) fn repository(&self) -> Result<RepoName, Failure> {
         let configured = Repositories::read(&self.settings);
         let Some(named) = &self.named else {
-            let fix = "or name one: --repository owner/name";
+            let fix = "or name one with --repository owner/name";
             return configured
                 .map(|all| all.first().name.clone())
-                .map_err(|error| Failure::usage(error.problem, format!("{} ({fix})", error.fix)));
+                .map_err(|error| Failure::usage(error.problem, format!("{}; {fix}", error.fix)));
         };
         match configured {
             Ok(all) if all.find(named).is_none() => {
@@ -133,8 +133,14 @@ mod tests {
         assert_eq!(meant("a/b", None).as_deref(), Ok("a/b"));
         assert_eq!(meant("a/b", Some("A/B")).as_deref(), Ok("a/b"));
         assert_eq!(meant("", Some("c/d")).as_deref(), Ok("c/d"));
-        insta::assert_snapshot!(meant("a/b", Some("c/d")).expect_err("not configured"), @"");
-        insta::assert_snapshot!(meant("", None).expect_err("none configured"), @"");
+        insta::assert_snapshot!(meant("a/b", Some("c/d")).expect_err("not configured"), @r#"
+        error: c/d is not a configured repository
+          configured: a/b
+        "#);
+        insta::assert_snapshot!(meant("", None).expect_err("none configured"), @r#"
+        error: no repository is configured
+          write [[repositories]] name = "owner/name" in bugstream.toml, or set GITHUB_ORG and GITHUB_REPO_PUBLIC; or name one with --repository owner/name
+        "#);
     }
 
     #[test]

@@ -65,10 +65,11 @@ impl Updated {
         match error {
             Error::Unauthorized => Failure::failed(error.to_string())
                 .with_fix("set a valid token (environment variable GITHUB_PERSONAL_ACCESS_TOKEN)"),
-            Error::Forbidden { .. } | Error::Unexpected { status: 404 | 410 } => {
-                Failure::failed(format!("GitHub shows no issues of {repository}: {error}"))
-                    .with_fix("check the name, and that the token may read its issues")
-            }
+            Error::Forbidden { status }
+            | Error::Unexpected {
+                status: status @ (404 | 410),
+            } => Failure::failed(format!("GitHub shows no issues of {repository} ({status})"))
+                .with_fix("check the name, and that the token may read its issues"),
             _ => Failure::failed(format!("cannot list the issues of {repository}: {}", whole(error)))
                 .with_fix("run the same command again later: nothing is queued twice"),
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::Length;
-use crate::contents::{self, Contents};
+use crate::contents::{self, Contents, Scope};
 use crate::deps::Deps;
 use crate::failure::Failure;
 use crate::queue::Queue;
@@ -15,7 +15,10 @@ pub(crate) async fn run(length: &Length, deps: &Deps) -> Result<Report, Failure>
     let mut found = Vec::new();
     for queue in length.queue.map_or(Queue::ALL.to_vec(), |queue| vec![queue]) {
         let stream = contents::stream(&broker, queue).await?;
-        found.push((queue, contents::read(&stream, queue, repository.as_ref()).await?));
+        found.push((
+            queue,
+            contents::read(&stream, &Scope::new(queue, repository.clone())).await?,
+        ));
     }
     Ok(report(&found))
 }

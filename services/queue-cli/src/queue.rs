@@ -1,6 +1,6 @@
 //! The two queues as a person names them, and the streams behind them.
 
-use bugstream_proto::topology;
+use bugstream_proto::{Lane, Verb, topology};
 use clap::ValueEnum;
 
 /// A queue.
@@ -33,6 +33,21 @@ impl Queue {
         }
     }
 
+    /// The verbs of its subjects.
+    pub(crate) fn verbs(self) -> &'static [Verb] {
+        match self {
+            Self::Download => &[
+                Verb::Debounce,
+                Verb::Deadline,
+                Verb::Retry(Lane::Download),
+                Verb::Retry(Lane::Backfill),
+                Verb::Download,
+                Verb::Backfill,
+            ],
+            Self::Index => &[Verb::Retry(Lane::Index), Verb::Index],
+        }
+    }
+
     /// The first token of every subject in it.
     pub(crate) fn families(self) -> &'static [&'static str] {
         match self {
@@ -49,14 +64,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_families_are_those_of_the_stream() {
+    fn verbs_and_families_are_those_of_the_stream() {
         for queue in Queue::ALL {
-            let stream = topology::streams()
-                .into_iter()
-                .find(|stream| stream.name == queue.stream())
-                .expect("the contract declares the stream");
-            let declared: BTreeSet<_> = stream.subjects.iter().filter_map(|s| s.split('.').next()).collect();
-            assert_eq!(declared, queue.families().iter().copied().collect());
+            let streams = topology::streams();
+            let stream = streams.iter().find(|stream| stream.name == queue.stream());
+            let declared: BTreeSet<_> = stream
+                .expect("the contract declares it")
+                .subjects
+                .iter()
+                .cloned()
+                .collect();
+            let firsts: BTreeSet<_> = declared
+                .iter()
+                .filter_map(|subject| subject.split('.').next())
+                .collect();
+            assert_eq!(firsts, queue.families().iter().copied().collect());
+            assert_eq!(declared, queue.verbs().iter().map(|verb| verb.wildcard()).collect());
         }
     }
 }

@@ -56,11 +56,14 @@ fn problem(error: &clap::Error) -> String {
         ErrorKind::ValueValidation if error.source().is_some() => {
             error.source().map(ToString::to_string).unwrap_or_default()
         }
-        ErrorKind::InvalidValue if typed.is_empty() => format!("{argument} needs a value"),
+        ErrorKind::InvalidValue if typed.is_empty() => {
+            format!("{argument} needs a value{}", one_of(error))
+        }
         ErrorKind::InvalidValue => {
             let valid = text(error, ContextKind::ValidValue);
             format!("{typed:?} is not one of {valid}")
         }
+        ErrorKind::MissingRequiredArgument if argument.contains(", ") => format!("{argument} are missing"),
         ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
         ErrorKind::UnknownArgument => format!(
             "{argument:?} is not understood here{}",
@@ -80,12 +83,17 @@ fn problem(error: &clap::Error) -> String {
     }
 }
 
+fn one_of(error: &clap::Error) -> String {
+    let valid = text(error, ContextKind::ValidValue);
+    if valid.is_empty() { valid } else { format!(": {valid}") }
+}
+
+/// The likeliest of what clap suggests, which it puts last.
 fn meant(error: &clap::Error, kind: ContextKind) -> String {
     let suggested = text(error, kind);
-    if suggested.is_empty() {
-        suggested
-    } else {
-        format!(": did you mean {suggested}?")
+    match suggested.rsplit(", ").next() {
+        None | Some("") => String::new(),
+        Some(likeliest) => format!(": did you mean {likeliest}?"),
     }
 }
 
@@ -155,8 +163,78 @@ mod tests {
             "completion tcsh",
         ];
         let found: Vec<_> = lines
-            .map(|line| format!("$ queue-cli {line}\n{}", refused(line)))
+            .map(|line| format!("$ {}\n{}", format!("queue-cli {line}").trim_end(), refused(line)))
             .into();
-        insta::assert_snapshot!(found.join("\n"), @"");
+        insta::assert_snapshot!(found.join("\n"), @r#"
+        $ queue-cli
+        error: a command is missing
+          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|completion; queue-cli --help says more
+        $ queue-cli ad download 1
+        error: there is no command "ad": did you mean add?
+          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|completion; queue-cli --help says more
+        $ queue-cli add
+        error: <QUEUE>, <NUMBER>... are missing
+          usage: queue-cli add download|index <NUMBER>...
+        $ queue-cli add download
+        error: <NUMBER>... is missing
+          usage: queue-cli add download <NUMBER>...
+        $ queue-cli add dwnload 1
+        error: "dwnload" is not one of download, index
+          usage: queue-cli add download|index <NUMBER>...
+        $ queue-cli add download abc
+        error: "abc" is not an issue number (a whole number from 1 up)
+          usage: queue-cli add download <NUMBER>...
+        $ queue-cli add download 0
+        error: "0" is not an issue number (a whole number from 1 up)
+          usage: queue-cli add download <NUMBER>...
+        $ queue-cli add download -5
+        error: "-5" is not an issue number (a whole number from 1 up)
+          usage: queue-cli add download <NUMBER>...
+        $ queue-cli add download 1180591620717411303424
+        error: "1180591620717411303424" is not an issue number (a whole number from 1 up)
+          usage: queue-cli add download <NUMBER>...
+        $ queue-cli add index 1 2 x
+        error: "x" is not an issue number (a whole number from 1 up)
+          usage: queue-cli add index <NUMBER>...
+        $ queue-cli add-range index 1
+        error: <LAST> is missing
+          usage: queue-cli add-range index <FIRST> <LAST>
+        $ queue-cli add-range download 1 2 3
+        error: "3" is not understood here
+          usage: queue-cli add-range download <FIRST> <LAST>
+        $ queue-cli add-updated-since download yesterday
+        error: "yesterday" is not a date: write 2026-01-31 or 2026-01-31T12:00:00Z
+          usage: queue-cli add-updated-since download <DATE> [--limit <COUNT>]
+        $ queue-cli add-updated-since download 2026-01-31 --limit 0
+        error: "0" is not a number of issues (a whole number from 1 up)
+          usage: queue-cli add-updated-since download <DATE> [--limit <COUNT>]
+        $ queue-cli length everything
+        error: "everything" is not one of download, index
+          usage: queue-cli length [download|index]
+        $ queue-cli purge
+        error: <QUEUE> is missing
+          usage: queue-cli purge download|index [--dry-run]
+        $ queue-cli purge index --dryrun
+        error: "--dryrun" is not understood here: did you mean --dry-run?
+          usage: queue-cli purge index [--dry-run]
+        $ queue-cli length --output xml
+        error: "xml" is not one of human, json
+          usage: queue-cli length [download|index]
+        $ queue-cli length --output
+        error: --output <FORM> needs a value: human, json
+          usage: queue-cli length [download|index]
+        $ queue-cli length --repository web-bugs
+        error: "web-bugs" is not a repository: write owner/name
+          usage: queue-cli length [download|index]
+        $ queue-cli deletions
+        error: a command is missing
+          usage: queue-cli deletions list|approve|discard
+        $ queue-cli deletions aprove
+        error: there is no command "aprove": did you mean approve?
+          usage: queue-cli deletions list|approve|discard
+        $ queue-cli completion tcsh
+        error: "tcsh" is not one of bash, elvish, fish, powershell, zsh
+          usage: queue-cli completion bash|elvish|fish|powershell|zsh
+        "#);
     }
 }

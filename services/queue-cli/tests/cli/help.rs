@@ -1,0 +1,147 @@
+//! What the program says about itself. Needs no server.
+
+use crate::operator::Operator;
+
+#[tokio::test]
+async fn the_help_is_short_and_complete() {
+    let help = Operator::default().run("-h").await.out();
+    insta::assert_snapshot!(help, @r#"
+    Puts issues into Bugstream's queues by hand, counts and empties the queues, decides about held
+    deletions
+
+    Usage: queue-cli [OPTIONS] <COMMAND>
+
+    Commands:
+      add                Queue single issues, before everything that waits
+      add-range          Queue a range of issues
+      add-updated-since  Queue the issues that were updated since a date, as GitHub lists them
+      length             Count the issues that wait
+      purge              Empty a queue
+      deletions          Decide about deletions that the fuse holds back
+      completion         Print a completion script for a shell
+      help               Print this message or the help of the given subcommand(s)
+
+    Options:
+          --repository <OWNER/NAME>  The repository meant [default: the first that is configured]
+          --output <FORM>            Lines for people, or one line of JSON for programs [default: human]
+      -h, --help                     Print help (see more with '--help')
+      -V, --version                  Print version
+
+    Examples:
+      queue-cli add download 12345             fetch one issue now
+      queue-cli add-range index 1 200000       index again what the archive has; asks GitHub nothing
+      queue-cli length                         what waits
+      queue-cli COMMAND --help                 more examples
+
+    Exit codes:
+      0  done
+      1  could not be done: a server is away or refuses
+      2  wrong use or configuration
+    "#);
+}
+
+#[tokio::test]
+async fn the_long_help_tells_how_to_configure() {
+    let help = Operator::default().run("add-range --help").await.out();
+    insta::assert_snapshot!(help, @r#"
+    Queue a range of issues
+
+    Usage: queue-cli add-range [OPTIONS] <QUEUE> <FIRST> <LAST>
+
+    Arguments:
+      <QUEUE>
+              Which queue
+
+              Possible values:
+              - download: Issues to fetch from GitHub, whatever they wait for
+              - index:    Issues to index again from what the archive has
+
+      <FIRST>
+              The first issue's number
+
+      <LAST>
+              The last issue's number, at least FIRST
+
+    Options:
+          --repository <OWNER/NAME>
+              The repository meant [default: the first that is configured]
+
+          --output <FORM>
+              Lines for people, or one line of JSON for programs
+              
+              [default: human]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Configuration:
+          --nats-url <VALUE>
+              NATS servers, comma-separated [default: nats://127.0.0.1:4222] [env: NATS_URL]
+
+          --nats-credentials <VALUE>
+              path of a NATS credentials file [env: NATS_CREDENTIALS]
+
+          --github-api-url <VALUE>
+              GitHub's REST API [default: https://api.github.com] [env: GITHUB_API_URL]
+
+          --github-token <VALUE>
+              a personal access token [env: GITHUB_PERSONAL_ACCESS_TOKEN]
+
+          --github-org <VALUE>
+              owner of the first repository [env: GITHUB_ORG]
+
+          --github-repo-public <VALUE>
+              the first repository: its name, or owner/name [env: GITHUB_REPO_PUBLIC]
+
+          --github-repo-private <VALUE>
+              its private partner, where reports wait for moderation [env: GITHUB_REPO_PRIVATE]
+
+          --telemetry-otlp-endpoint <VALUE>
+              OTLP over HTTP, for example http://127.0.0.1:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+
+          --telemetry-log-format <VALUE>
+              text or json [default: text] [env: LOG_FORMAT]
+
+          --telemetry-log-filter <VALUE>
+              which log lines to print [default: info] [env: RUST_LOG]
+
+          --config <FILE>
+              configuration file (TOML), one for all services
+              
+              [env: BUGSTREAM_CONFIG=]
+
+    Examples:
+      queue-cli add-range download 1 500       fetched when GitHub's quota allows, behind webhooks
+      queue-cli add-range index 1 200000       asks GitHub nothing; gaps in the numbers do not matter
+
+    The same range may be queued again at any time: an issue waits once, and in the download queue
+    it keeps its place.
+    "#);
+}
+
+#[tokio::test]
+async fn every_command_has_examples() {
+    let operator = Operator::default();
+    for command in [
+        "add",
+        "add-range",
+        "add-updated-since",
+        "length",
+        "purge",
+        "deletions",
+        "completion",
+    ] {
+        let help = operator.run(&format!("{command} -h")).await.out();
+        assert!(help.contains(&format!("\n  queue-cli {command}")), "{command}: {help}");
+    }
+    let version = operator.run("--version").await.out();
+    assert_eq!(version, concat!("queue-cli ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[tokio::test]
+async fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Operator::default().run(&format!("completion {shell}")).await.out();
+        assert!(script.contains("add-updated-since"), "{shell}");
+    }
+}

@@ -64,6 +64,12 @@ impl Gate {
         state.closed_until.is_some_and(|until| until > Instant::now())
     }
 
+    /// Whether it closed and nothing has succeeded since.
+    pub(super) fn is_half_open(&self) -> bool {
+        let state = self.state.lock().expect("no one panics while holding it");
+        state.holds > 0 && state.closed_until.is_none_or(|until| until <= Instant::now())
+    }
+
     /// Closes for `after`, or for a back-off; answers the wait. Holds that come in while it is closed are one.
     pub(super) fn close(&self, after: Option<Duration>, why: &str, ready: bool) -> Duration {
         let mut state = self.state.lock().expect("no one panics while holding it");

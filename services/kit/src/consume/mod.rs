@@ -189,7 +189,8 @@ pub async fn consume<H: Handler>(
     while !context.stop.is_asked() {
         match pull_once(broker, &options.spec, &shared, &slots, &mut tasks).await {
             Ok(()) => failures = 0,
-            Err(why) => {
+            Err(PullError::Panicked(panicked)) => return Err(panicked.into()),
+            Err(PullError::Failed(why)) => {
                 metrics::count(
                     names::CONSUMERS_REBUILT,
                     1,
@@ -203,9 +204,6 @@ pub async fn consume<H: Handler>(
                 context.stop.sleep(wait).await;
             }
         }
-        while let Some(ended) = tasks.try_join_next() {
-            ended?;
-        }
     }
     drain(tasks, context, options.spec.name).await?;
     broker.flush().await;
@@ -218,6 +216,14 @@ struct Shared<H> {
     order: Order,
 }
 
+/// Why pulling ended before a stop was asked for.
+enum PullError {
+    /// The consumer or the connection: it is built again.
+    Failed(String),
+    /// A handler panicked: the process must end.
+    Panicked(tokio::task::JoinError),
+}
+
 /// Builds the consumer if it is missing, and pulls until something fails or a stop is asked for.
 async fn pull_once<H: Handler>(
     broker: &Broker,
@@ -225,23 +231,42 @@ async fn pull_once<H: Handler>(
     shared: &Arc<Shared<H>>,
     slots: &Arc<Semaphore>,
     tasks: &mut JoinSet<()>,
-) -> Result<(), String> {
+) -> Result<(), PullError> {
     let stop = &shared.settler.context.stop;
     let consumer = reconcile_consumer(&broker.jetstream, spec)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| PullError::Failed(error.to_string()))?;
     while !stop.is_asked() {
-        let Some(most) = shared.settler.gate.open(stop, slots.available_permits()).await else {
+        let Some(first) = free_slot(slots, stop).await else {
             return Ok(());
         };
-        let Some(first) = free_slot(slots, stop).await else {
+        let Some(most) = shared.settler.gate.open(stop, slots.available_permits() + 1).await else {
             return Ok(());
         };
         let mut permits = vec![first];
         permits.extend((1..most).map_while(|_| Arc::clone(slots).try_acquire_owned().ok()));
-        pull_batch(&consumer, shared, permits, tasks).await?;
-        while let Some(ended) = tasks.try_join_next() {
-            ended.map_err(|error| error.to_string())?;
+        pull_batch(&consumer, shared, permits, tasks)
+            .await
+            .map_err(PullError::Failed)?;
+        reap(tasks, &shared.settler).await?;
+    }
+    Ok(())
+}
+
+/// Takes note of work that ended. While it is not known whether a part is back, waits for a decision before more is
+/// asked for.
+async fn reap(tasks: &mut JoinSet<()>, settler: &Settler) -> Result<(), PullError> {
+    while let Some(ended) = tasks.try_join_next() {
+        ended.map_err(PullError::Panicked)?;
+    }
+    while settler.gate.is_half_open() {
+        let ended = tokio::select! {
+            () = settler.context.stop.asked() => None,
+            ended = tasks.join_next() => ended,
+        };
+        match ended {
+            Some(ended) => ended.map_err(PullError::Panicked)?,
+            None => return Ok(()),
         }
     }
     Ok(())

@@ -1,0 +1,99 @@
+//! The consumer loop when something breaks: a consumer deleted by hand, a handler that panics, a server that is killed.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bugstream_kit::consume::Outcome;
+use bugstream_kit::publish::PublishError;
+use bugstream_proto::topology::{ConsumerSpec, DOWNLOADER_LIVE, DOWNLOADS};
+use bugstream_testkit::wait;
+
+use crate::harness::{Bench, SOON, cause, issue, options};
+
+#[tokio::test]
+async fn a_consumer_deleted_by_hand_comes_back_by_itself() {
+    let bench = Bench::start().await;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&handled);
+    let working = bench.work(options(DOWNLOADER_LIVE, 4), move |_, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Outcome::Done }
+    });
+    bench.requests().download(&issue(1), cause()).await.expect("stored");
+    bench.wait_until_empty(DOWNLOADS, SOON).await;
+    let stream = bench.stream(DOWNLOADS).await;
+    stream
+        .delete_consumer(DOWNLOADER_LIVE.name)
+        .await
+        .expect("deleted by hand");
+    bench.requests().download(&issue(2), cause()).await.expect("stored");
+    bench.wait_until_empty(DOWNLOADS, SOON).await;
+    assert_eq!(handled.load(Ordering::SeqCst), 2);
+    working.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_loop_with_an_error_and_the_message_stays() {
+    let bench = Bench::start().await;
+    bench.requests().download(&issue(1), cause()).await.expect("stored");
+    let working = bench.work(options(DOWNLOADER_LIVE, 4), |message, _| async move {
+        assert_ne!(message.issue().number(), 1, "a panic on purpose");
+        Outcome::Done
+    });
+    let error = working.ended().await.expect_err("the process must end");
+    assert!(error.to_string().contains("panic"), "{error}");
+    assert_eq!(bench.subjects(DOWNLOADS).await, ["download.a.b.1"]);
+}
+
+#[tokio::test]
+async fn a_server_killed_in_the_middle_loses_nothing() {
+    let mut bench = Bench::start().await;
+    let total: u64 = 400;
+    for number in 1..=total {
+        bench
+            .requests()
+            .download(&issue(number), cause())
+            .await
+            .expect("stored");
+    }
+    let handled = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&handled);
+    let working = bench.work(options(DOWNLOADER_LIVE, 8), move |message, _| {
+        let seen = Arc::clone(&seen);
+        async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            seen.lock().expect("no panic").insert(message.issue().number());
+            Outcome::Done
+        }
+    });
+    let so_far = || handled.lock().expect("no panic").len() as u64;
+    wait::until_true("it is in the middle", SOON, || async { so_far() > 50 }).await;
+    bench.nats.kill9();
+    assert!(so_far() < total, "there is something left to lose");
+    bench.nats.restart().await;
+    wait::until_true("every one was handled", SOON + ConsumerSpec::ACK_WAIT, || async {
+        so_far() == total
+    })
+    .await;
+    // An ack that the dead server never saw is given again after the ack wait.
+    bench.wait_until_empty(DOWNLOADS, SOON + ConsumerSpec::ACK_WAIT).await;
+    working.stop().await;
+}
+
+#[tokio::test]
+async fn a_publish_to_a_server_that_is_away_says_so() {
+    let mut bench = Bench::start().await;
+    bench.nats.kill9();
+    let away = tokio::time::timeout(SOON, bench.requests().download(&issue(1), cause())).await;
+    let away = away.expect("it does not hang");
+    assert!(matches!(away, Err(PublishError::Unavailable(_))), "{away:?}");
+    assert!(bench.context.health.away().await.contains_key("nats"));
+    bench.nats.restart().await;
+    wait::until_true("the connection is back", SOON, || async {
+        bench.context.health.away().await.is_empty()
+    })
+    .await;
+    bench.requests().download(&issue(1), cause()).await.expect("stored");
+}

@@ -1,0 +1,8 @@
+//! The chassis on a real NATS server: streams, requests, the log and the consumer loop.
+
+mod consume;
+mod faults;
+mod harness;
+mod log;
+mod reconcile;
+mod requests;

@@ -11,16 +11,36 @@ use crate::stage::{Play, SOON, Stage};
 async fn malformed_publishes_become_dead_letters_with_reasons_and_disturb_nothing() {
     let stage = Stage::set(Play::default()).await;
     let ours = stage.repo.to_string().replace('/', ".");
-    let bad: Vec<(String, &[u8], &str)> = vec![
-        ("download.a.b.xyz".to_owned(), b"", "\"xyz\" is not an issue number"),
-        ("download.12345".to_owned(), b"", "write download.<owner>.<repo>.<number>"),
-        ("download.not.configured.1".to_owned(), b"", "not/configured"),
-        (format!("download.{ours}.1"), b"a planted secret", "not a DownloadRequested message"),
-        (format!("backfill.{ours}.2"), b"\x00\xff", "not a DownloadRequested message"),
-        ("index.a.b.xyz".to_owned(), b"", "\"xyz\" is not an issue number"),
-        (format!("index.{ours}.1"), b"a planted secret", "not a IndexRequested message"),
-        ("issue.a.b.xyz".to_owned(), b"", "\"xyz\" is not an issue number"),
-        (format!("issue.{ours}.15"), b"a planted secret", "not a IssueEvent message"),
+    let bad: Vec<(String, &str, &str)> = vec![
+        ("download.a.b.xyz".to_owned(), "", "\"xyz\" is not an issue number"),
+        (
+            "download.12345".to_owned(),
+            "",
+            "write download.<owner>.<repo>.<number>",
+        ),
+        ("download.not.configured.1".to_owned(), "", "not/configured"),
+        (
+            format!("download.{ours}.1"),
+            "a planted secret",
+            "not a DownloadRequested message",
+        ),
+        (
+            format!("backfill.{ours}.2"),
+            "\u{0}\u{1}",
+            "not a DownloadRequested message",
+        ),
+        ("index.a.b.xyz".to_owned(), "", "\"xyz\" is not an issue number"),
+        (
+            format!("index.{ours}.1"),
+            "a planted secret",
+            "not a IndexRequested message",
+        ),
+        ("issue.a.b.xyz".to_owned(), "", "\"xyz\" is not an issue number"),
+        (
+            format!("issue.{ours}.15"),
+            "a planted secret",
+            "not a IssueEvent message",
+        ),
     ];
     for (subject, payload, _) in &bad {
         stage.nats_pub(subject, payload).await;
@@ -33,7 +53,10 @@ async fn malformed_publishes_become_dead_letters_with_reasons_and_disturb_nothin
     .await;
     let letters = letters(&stage).await;
     for (subject, payload, reason) in &bad {
-        let letter = letters.iter().find(|letter| &letter.subject == subject).unwrap_or_else(|| panic!("{subject}"));
+        let letter = letters
+            .iter()
+            .find(|letter| &letter.subject == subject)
+            .unwrap_or_else(|| panic!("{subject}"));
         assert!(letter.reason.contains(reason), "{subject}: {}", letter.reason);
         assert_eq!(letter.payload_size, payload.len() as u64, "{subject}");
         assert!(letter.payload.is_empty(), "{subject}: a stranger's bytes are not kept");
@@ -46,9 +69,8 @@ async fn letters(stage: &Stage) -> Vec<v1::DeadLetter> {
     let stream = stage.broker.jetstream.get_stream(topology::DEAD_LETTERS).await.unwrap();
     let count = stream.cached_info().state.messages;
     let sequences = stream.cached_info().state.first_sequence..=stream.cached_info().state.last_sequence;
-    let read = futures_util::stream::iter(sequences).then(async |sequence| {
-        v1::DeadLetter::decode(stream.direct_get(sequence).await.unwrap().payload).unwrap()
-    });
+    let read = futures_util::stream::iter(sequences)
+        .then(async |sequence| v1::DeadLetter::decode(stream.direct_get(sequence).await.unwrap().payload).unwrap());
     let letters: Vec<_> = read.collect().await;
     assert_eq!(letters.len() as u64, count);
     letters

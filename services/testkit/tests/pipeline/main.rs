@@ -4,5 +4,6 @@
 
 mod bad_input;
 mod journeys;
+mod recorded;
 mod repair;
 mod stage;

@@ -15,7 +15,11 @@ async fn dropped_indices_come_back_without_a_request_to_github() {
     }
     stage.drained().await;
     let before = stage.github.requests().total();
-    let indices = format!("{}/{}bugstream-*?expand_wildcards=all", stage.elastic.url(), stage.elastic.prefix());
+    let indices = format!(
+        "{}/{}bugstream-*?expand_wildcards=all",
+        stage.elastic.node(),
+        stage.elastic.prefix()
+    );
     drop_all(&stage, &indices).await;
     assert!(stage.documents("issues", 1).await.is_empty(), "the indices are gone");
     // Old ranges have gaps: numbers that the log never knew are done, not dead letters.
@@ -34,7 +38,10 @@ async fn documents_deleted_by_hand_come_back_without_a_request_to_github() {
     stage.equals_github(1).await;
     stage.drained().await;
     let before = stage.github.requests().total();
-    for (kind, id) in [("issues", format!("{}/1", stage.repo)), ("timelines", format!("{}/1/0", stage.repo))] {
+    for (kind, id) in [
+        ("issues", format!("{}/1", stage.repo)),
+        ("timelines", format!("{}/1/0", stage.repo)),
+    ] {
         delete_by_hand(&stage, kind, &id).await;
     }
     wait::until_true("the documents are gone", Duration::from_secs(10), || async {
@@ -54,7 +61,12 @@ async fn drop_all(stage: &Stage, pattern: &str) {
     assert_eq!(names.len(), 4, "issues and timelines, public and private: {names:?}");
     for name in names {
         assert!(name.starts_with(prefix.trim_end()), "{name}");
-        let answer = stage.http.delete(format!("{}/{name}", stage.elastic.url())).send().await.unwrap();
+        let answer = stage
+            .http
+            .delete(format!("{}/{name}", stage.elastic.node()))
+            .send()
+            .await
+            .unwrap();
         assert!(answer.status().is_success(), "{name}");
     }
 }
@@ -64,7 +76,7 @@ async fn delete_by_hand(stage: &Stage, kind: &str, id: &str) {
     let prefix = stage.elastic.prefix();
     let url = format!(
         "{}/{prefix}{kind}-public,{prefix}{kind}-private/_delete_by_query?refresh=true&conflicts=proceed",
-        stage.elastic.url()
+        stage.elastic.node()
     );
     let query = serde_json::json!({"query": {"ids": {"values": [id]}}});
     wait::until_true(&format!("{id} is deleted"), SOON, || async {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::config::{self, Settings};
 use bugstream_kit::service::Context;
-use bugstream_proto::{IssueId, RepoName, topology};
+use bugstream_proto::{RepoName, topology};
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::github::{Options, Simulator, Webhook};
 use bugstream_testkit::nats::Nats;
@@ -19,43 +19,49 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// How long anything may take here. Debounces are a second; a busy machine takes its time.
-pub const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// The webhook's secret.
-pub const SECRET: &str = "it is a secret to everybody";
+pub(crate) const SECRET: &str = "it is a secret to everybody";
 
 /// How a stage differs from the usual one.
 #[derive(Debug, Clone)]
-pub struct Play {
+pub(crate) struct Play {
     /// Issues of the seed.
-    pub issues: u64,
+    pub(crate) issues: u64,
     /// Quiet seconds.
-    pub inactivity_delay_s: u64,
+    pub(crate) inactivity_delay_s: u64,
     /// The longest wait in seconds.
-    pub longest_wait_s: u64,
+    pub(crate) longest_wait_s: u64,
     /// Receivers side by side.
-    pub receivers: usize,
+    pub(crate) receivers: usize,
     /// More tables for the configuration file.
-    pub extra: &'static str,
+    pub(crate) extra: String,
 }
 
 impl Default for Play {
     fn default() -> Self {
-        Self { issues: 20, inactivity_delay_s: 1, longest_wait_s: 20, receivers: 1, extra: "" }
+        Self {
+            issues: 20,
+            inactivity_delay_s: 1,
+            longest_wait_s: 20,
+            receivers: 1,
+            extra: String::new(),
+        }
     }
 }
 
 /// A running pipeline. Dropping it stops everything; [`Stage::stop`] also checks how it ended.
-pub struct Stage {
-    pub github: Simulator,
-    pub elastic: Elastic,
-    pub nats: Nats,
-    pub broker: Broker,
+pub(crate) struct Stage {
+    pub(crate) github: Simulator,
+    pub(crate) elastic: Elastic,
+    pub(crate) nats: Nats,
+    pub(crate) broker: Broker,
     /// Addresses of the receivers' webhook endpoint.
-    pub receivers: Vec<String>,
-    pub http: reqwest::Client,
-    pub repo: RepoName,
+    pub(crate) receivers: Vec<String>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) repo: RepoName,
     /// Path of the configuration file.
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     objects: PathBuf,
     services: JoinSet<anyhow::Result<()>>,
     stops: Vec<bugstream_kit::service::Stop>,
@@ -63,11 +69,16 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub async fn set(play: Play) -> Self {
+    pub(crate) async fn set(play: Play) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let nats = Nats::start().await.unwrap();
-        let elastic = Elastic::shared().await.unwrap();
-        let github = Simulator::start(Options { issues: play.issues, ..Options::default() }).await.unwrap();
+        let nats = Nats::start().await;
+        let elastic = Elastic::shared();
+        let github = Simulator::start(Options {
+            issues: play.issues,
+            ..Options::default()
+        })
+        .await
+        .unwrap();
         let objects = dir.path().join("objects");
         let config = dir.path().join("bugstream.toml");
         std::fs::write(&config, configuration(&play, &nats, &elastic, &github, &objects)).unwrap();
@@ -78,8 +89,20 @@ impl Stage {
         let http = reqwest::Client::new();
         let (services, stops) = (JoinSet::new(), Vec::new());
         let receivers = Vec::new();
-        let mut stage =
-            Self { github, elastic, nats, broker, receivers, http, repo, config, objects, services, stops, _dir: dir };
+        let mut stage = Self {
+            github,
+            elastic,
+            nats,
+            broker,
+            receivers,
+            http,
+            repo,
+            config,
+            objects,
+            services,
+            stops,
+            _dir: dir,
+        };
         stage.start_all(play.receivers).await;
         stage
     }
@@ -90,7 +113,10 @@ impl Stage {
         }
         self.start_downloader();
         self.start_indexer();
-        let hook = Webhook { url: self.receivers[0].clone(), secret: SECRET.to_owned() };
+        let hook = Webhook {
+            url: self.receivers[0].clone(),
+            secret: SECRET.to_owned(),
+        };
         self.github.set_webhook(Some(hook));
         let contexts: Vec<_> = self.receivers.clone();
         for url in contexts {
@@ -106,22 +132,36 @@ impl Stage {
 
     async fn start_receiver(&mut self) {
         let config = bugstream_webhook_receiver::Config::read(&settings(&self.config)).unwrap();
-        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        self.receivers.push(format!("http://{}/github/receive", listener.local_addr().unwrap()));
+        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .unwrap();
+        self.receivers
+            .push(format!("http://{}/github/receive", listener.local_addr().unwrap()));
         let context = self.context("webhook-receiver");
-        self.services.spawn(bugstream_webhook_receiver::run_on(listener, config, context));
+        self.services
+            .spawn(bugstream_webhook_receiver::run_on(listener, config, context));
     }
 
     fn start_downloader(&mut self) {
         let config = bugstream_downloader::Config::read(&settings(&self.config)).unwrap();
         let context = self.context("downloader");
-        self.services.spawn(bugstream_downloader::run(config, context));
+        self.run(move || bugstream_downloader::run(config, context));
     }
 
     fn start_indexer(&mut self) {
-        let config = bugstream_indexer::Config::read(&settings(&self.config)).unwrap();
+        let config = bugstream_indexer::config::Config::read(&settings(&self.config)).unwrap();
         let context = self.context("indexer");
-        self.services.spawn(bugstream_indexer::run(config, context));
+        self.run(move || bugstream_indexer::run(config, context));
+    }
+
+    /// A service drives its own future, as its `main` does.
+    fn run<R, F>(&mut self, service: R)
+    where
+        R: FnOnce() -> F + Send + 'static,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let runtime = tokio::runtime::Handle::current();
+        self.services.spawn_blocking(move || runtime.block_on(service()));
     }
 
     fn context(&mut self, service: &'static str) -> Context {
@@ -131,97 +171,106 @@ impl Stage {
     }
 
     /// Stops every service softly and checks that none ended with an error, that nothing waits, and nothing died.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.drained().await;
         assert_eq!(self.dead_letters().await, 0, "nothing became a dead letter");
         for stop in &self.stops {
             stop.soft();
         }
         while let Some(ended) = self.services.join_next().await {
-            ended.expect("no service panicked").expect("no service ended with an error");
+            ended
+                .expect("no service panicked")
+                .expect("no service ended with an error");
         }
     }
 
-    pub fn issue(&self, number: u64) -> IssueId {
-        self.repo.issue(number).unwrap()
-    }
-
     /// Runs queue-cli in a process of its own and returns its standard output.
-    pub async fn queue_cli(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn queue_cli(&self, arguments: &[&str]) -> String {
         let output = self.queue_cli_output(arguments).await;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         assert!(output.status.success(), "queue-cli {arguments:?}: {out}{err}");
         out.into_owned()
     }
 
-    pub async fn queue_cli_output(&self, arguments: &[&str]) -> std::process::Output {
+    pub(crate) async fn queue_cli_output(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = tokio::process::Command::new(queue_cli_binary());
-        command.arg("--config").arg(&self.config).args(arguments).env_remove("BUGSTREAM_CONFIG");
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .args(arguments)
+            .env_remove("BUGSTREAM_CONFIG");
         command.output().await.unwrap()
     }
 
-    /// Publishes as `nats pub SUBJECT ''` does: the core protocol's line, without a reply subject.
-    pub async fn nats_pub(&self, subject: &str, payload: &[u8]) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let address = self.nats.url().trim_start_matches("nats://").to_owned();
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let mut bytes = b"CONNECT {\"verbose\":false}\r\n".to_vec();
-        bytes.extend(format!("PUB {subject} {}\r\n", payload.len()).bytes());
-        bytes.extend(payload);
-        bytes.extend(b"\r\nPING\r\n");
-        stream.write_all(&bytes).await.unwrap();
-        let mut seen = Vec::new();
-        while !seen.windows(4).any(|four| four == b"PONG") {
-            assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "the server closed: {}", String::from_utf8_lossy(&seen));
-        }
+    /// Publishes as `nats pub SUBJECT TEXT` does.
+    pub(crate) async fn nats_pub(&self, subject: &str, text: &str) {
+        self.nats.publish_by_hand(subject, text).await.unwrap();
     }
 
     /// Documents behind an alias that match a query, by id, as an analyst or an anonymous reader would find them.
-    pub async fn search(&self, alias: &str, query: Value) -> BTreeMap<String, Value> {
-        let index = format!("{}{alias}", self.elastic.prefix());
-        let url = format!("{}/{index}/_search", self.elastic.url());
-        self.http.post(format!("{}/{index}/_refresh", self.elastic.url())).send().await.unwrap();
-        let body = json!({"size": 10_000, "query": query});
-        let answer: Value = self.http.post(url).json(&body).send().await.unwrap().json().await.unwrap();
-        let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
-        hits.into_iter().map(|hit| (hit["_id"].as_str().unwrap().to_owned(), hit["_source"].clone())).collect()
+    pub(crate) async fn search(&self, alias: &str, query: Value) -> BTreeMap<String, Value> {
+        let hits = self.elastic.hits(alias, query).await;
+        hits.into_iter()
+            .map(|hit| (hit["_id"].as_str().unwrap().to_owned(), hit["_source"].clone()))
+            .collect()
     }
 
     /// Everything of one issue behind an alias.
-    pub async fn documents(&self, alias: &str, number: u64) -> BTreeMap<String, Value> {
+    pub(crate) async fn documents(&self, alias: &str, number: u64) -> BTreeMap<String, Value> {
         self.search(alias, json!({"term": {"bug_number": number}})).await
     }
 
     /// The one document of an issue in `issues`.
-    pub async fn issue_document(&self, number: u64) -> Option<Value> {
+    pub(crate) async fn issue_document(&self, number: u64) -> Option<Value> {
         self.documents("issues", number).await.into_values().next()
     }
 
     /// Waits until the issue document has this title.
-    pub async fn titled(&self, number: u64, title: &str) {
-        wait::until_true(&format!("issue {number} is found with title {title:?}"), SOON, || async {
-            self.issue_document(number).await.is_some_and(|document| document["title"] == title)
-        })
+    pub(crate) async fn titled(&self, number: u64, title: &str) {
+        wait::until_true(
+            &format!("issue {number} is found with title {title:?}"),
+            SOON,
+            || async {
+                self.issue_document(number)
+                    .await
+                    .is_some_and(|document| document["title"] == title)
+            },
+        )
         .await;
     }
 
     /// Waits until issue and timeline are searchable exactly as GitHub has them, on the side where they belong.
-    pub async fn equals_github(&self, number: u64) {
-        wait::until_true(&format!("issue {number} is searchable as GitHub has it"), SOON, || async {
-            self.difference(number).await.is_none()
-        })
+    pub(crate) async fn equals_github(&self, number: u64) {
+        wait::until_true(
+            &format!("issue {number} is searchable as GitHub has it"),
+            SOON,
+            || async { self.difference(number).await.is_none() },
+        )
         .await;
     }
 
     /// The first difference between GitHub and what is searchable for an issue.
-    pub async fn difference(&self, number: u64) -> Option<String> {
+    pub(crate) async fn difference(&self, number: u64) -> Option<String> {
         let (Some(issue), Some(timeline)) = (self.github.issue(number), self.github.timeline(number)) else {
-            let left = [self.documents("issues", number).await, self.documents("timelines", number).await].concat_len();
+            let left = [
+                self.documents("issues", number).await,
+                self.documents("timelines", number).await,
+            ]
+            .concat_len();
             return (left > 0).then(|| format!("{left} documents of an issue that is gone"));
         };
-        let Some(document) = self.issue_document(number).await else { return Some("no document".to_owned()) };
+        let Some(document) = self.issue_document(number).await else {
+            return Some("no document".to_owned());
+        };
         let private = document["__WEBCOMPAT_PRIVATE_ISSUE__"] == true;
-        let fields: &[&str] = if private { &["updated_at", "state"] } else { &["title", "body", "updated_at", "state"] };
+        let fields: &[&str] = if private {
+            &["updated_at", "state"]
+        } else {
+            &["title", "body", "updated_at", "state"]
+        };
         if let Some(field) = fields.iter().find(|field| document[**field] != issue[**field]) {
             return Some(format!("{field}: {} is not {}", document[*field], issue[*field]));
         }
@@ -231,13 +280,15 @@ impl Stage {
         }
         let wrong = timeline.iter().enumerate().find(|(position, event)| {
             let id = format!("{}/{number}/{position}", self.repo);
-            found.get(&id).is_none_or(|document| document["event"] != event["event"] || document["id"] != event["id"])
+            found
+                .get(&id)
+                .is_none_or(|document| document["event"] != event["event"] || document["id"] != event["id"])
         });
         wrong.map(|(position, _)| format!("timeline position {position}"))
     }
 
     /// Waits until no request waits or is scheduled and every event is indexed.
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         wait::until_true("every queue is empty", SOON, || async { self.pending().await == 0 }).await;
     }
 
@@ -248,30 +299,57 @@ impl Stage {
             pending += js.get_stream(stream).await.unwrap().cached_info().state.messages;
         }
         let indexer = topology::INDEXER;
-        let info = js.get_stream_no_info(indexer.stream).await.unwrap().consumer_info(indexer.name).await.unwrap();
+        let info = js
+            .get_stream_no_info(indexer.stream)
+            .await
+            .unwrap()
+            .consumer_info(indexer.name)
+            .await
+            .unwrap();
         pending + info.num_pending + info.num_ack_pending as u64
     }
 
-    pub async fn dead_letters(&self) -> u64 {
-        self.broker.jetstream.get_stream(topology::DEAD_LETTERS).await.unwrap().cached_info().state.messages
+    pub(crate) async fn dead_letters(&self) -> u64 {
+        self.broker
+            .jetstream
+            .get_stream(topology::DEAD_LETTERS)
+            .await
+            .unwrap()
+            .cached_info()
+            .state
+            .messages
     }
 
     /// Every file in the object store whose key belongs to an issue.
-    pub fn objects_of(&self, number: u64) -> Vec<PathBuf> {
+    pub(crate) fn objects_of(&self, number: u64) -> Vec<PathBuf> {
         let root = self.objects.join(format!("issues/{}/{number}", self.repo));
         let mut files = Vec::new();
         let mut folders = vec![root];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.path().is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
+                if entry.path().is_dir() {
+                    folders.push(entry.path())
+                } else {
+                    files.push(entry.path())
+                }
             }
         }
         files
     }
 
     /// Downloads that GitHub has served for an issue: requests for the issue itself.
-    pub fn downloads_of(&self, number: u64) -> u64 {
-        self.github.requests().count(bugstream_testkit::github::Route::Issue, number)
+    pub(crate) fn downloads_of(&self, number: u64) -> u64 {
+        self.github
+            .requests()
+            .count(bugstream_testkit::github::Route::Issue, number)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for stop in &self.stops {
+            stop.hard();
+        }
     }
 }
 
@@ -290,9 +368,19 @@ fn settings(config: &std::path::Path) -> Settings {
 }
 
 fn configuration(play: &Play, nats: &Nats, elastic: &Elastic, github: &Simulator, objects: &std::path::Path) -> String {
-    let Play { inactivity_delay_s, longest_wait_s, extra, .. } = play;
-    let (repository, nats, node, prefix, api) =
-        (github.repository(), nats.url(), elastic.url(), elastic.prefix(), github.url());
+    let Play {
+        inactivity_delay_s,
+        longest_wait_s,
+        extra,
+        ..
+    } = play;
+    let (repository, nats, node, prefix, api) = (
+        github.repository(),
+        nats.url(),
+        elastic.node(),
+        elastic.prefix(),
+        github.url(),
+    );
     let objects = objects.display();
     format!(
         "[nats]\nurl = '{nats}'\n[object_store]\nurl = '{objects}'\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
@@ -306,6 +394,10 @@ fn configuration(play: &Play, nats: &Nats, elastic: &Elastic, github: &Simulator
 fn queue_cli_binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.ancestors().nth(2).unwrap().join("queue-cli");
-    assert!(binary.exists(), "build it first: cargo build -p bugstream-queue-cli ({})", binary.display());
+    assert!(
+        binary.exists(),
+        "build it first: cargo build -p bugstream-queue-cli ({})",
+        binary.display()
+    );
     binary
 }

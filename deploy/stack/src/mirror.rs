@@ -36,24 +36,36 @@ enum Work {
     Download,
 }
 
-/// Fills the search where it is not complete, and returns what is searchable.
-pub(crate) fn mirror(stack: &mut Stack, programs: &Programs, board: &Board) -> Result<Count> {
+/// Fills the search where it is not complete, and returns what is searchable: nothing is known of the user's own
+/// Elasticsearch where it cannot be asked from here (`https`, passwords).
+pub(crate) fn mirror(stack: &mut Stack, programs: &Programs, board: &Board) -> Result<Option<Count>> {
     let elastic = stack.elastic_url()?;
-    let work = work(stack, count(&elastic)?.issues)?;
-    if work != Work::Nothing {
-        let part = board.part("mirror");
-        let expected = queue(stack, programs, &work, &part)?;
-        wait_searchable(&elastic, expected, &part)?;
-        stack.state.mirrored = Some(stack.mirror()?);
-        stack.save()?;
+    let found = match count(&elastic) {
+        Err(_) if stack.given.elasticsearch.is_some() => None,
+        found => Some(found?),
+    };
+    let work = work(stack, found.map(|count| count.issues))?;
+    if work == Work::Nothing {
+        return Ok(found);
     }
-    count(&elastic)
+    let part = board.part("mirror");
+    let expected = queue(stack, programs, &work, &part)?;
+    match found {
+        Some(_) => wait_searchable(&elastic, expected, &part)?,
+        None => part.say(
+            "queued",
+            &format!("{expected} issues; `queue-cli length` tells how many wait"),
+        ),
+    }
+    stack.state.mirrored = Some(stack.mirror()?);
+    stack.save()?;
+    found.map(|_| count(&elastic)).transpose()
 }
 
-fn work(stack: &Stack, searchable: u64) -> Result<Work> {
+fn work(stack: &Stack, searchable: Option<u64>) -> Result<Work> {
     let target = stack.mirror()?;
     Ok(match &stack.state.mirrored {
-        Some(done) if *done == target && searchable > 0 => Work::Nothing,
+        Some(done) if *done == target && searchable != Some(0) => Work::Nothing,
         Some(done) if done.archive == target.archive => Work::Index,
         _ => Work::Download,
     })
@@ -158,14 +170,14 @@ mod tests {
     fn github_is_asked_only_for_what_the_log_lacks() {
         let mut stack = stack();
         stack.given.elasticsearch = Some("http://one:9200".to_owned());
-        assert_eq!(work(&stack, 0).expect("known"), Work::Download);
+        assert_eq!(work(&stack, Some(0)).expect("known"), Work::Download);
         stack.state.mirrored = Some(stack.mirror().expect("known"));
-        assert_eq!(work(&stack, 500).expect("known"), Work::Nothing);
+        assert_eq!(work(&stack, Some(500)).expect("known"), Work::Nothing);
         // Somebody dropped the indices.
-        assert_eq!(work(&stack, 0).expect("known"), Work::Index);
+        assert_eq!(work(&stack, Some(0)).expect("known"), Work::Index);
         stack.given.elasticsearch = Some("http://two:9200".to_owned());
-        assert_eq!(work(&stack, 500).expect("known"), Work::Index);
+        assert_eq!(work(&stack, Some(500)).expect("known"), Work::Index);
         stack.given.nats = Some("nats://elsewhere:4222".to_owned());
-        assert_eq!(work(&stack, 500).expect("known"), Work::Download);
+        assert_eq!(work(&stack, Some(500)).expect("known"), Work::Download);
     }
 }

@@ -15,13 +15,28 @@ pub(crate) struct Count {
     pub(crate) events: u64,
 }
 
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} issues · {} timeline events searchable",
+            thousands(self.issues),
+            thousands(self.events)
+        )
+    }
+}
+
+/// What begins every index name, for an Elasticsearch that others use too.
+pub(crate) fn prefix() -> String {
+    std::env::var("ELASTIC_PREFIX").unwrap_or_default()
+}
+
 /// Counts through the read aliases; an alias that is not there yet counts as empty.
 ///
 /// # Errors
 /// Elasticsearch cannot be asked from here (`https`), does not answer, or refuses the credentials.
 pub(crate) fn count(elastic: &str) -> Result<Count> {
-    let prefix = std::env::var("ELASTIC_PREFIX").unwrap_or_default();
-    let of = |alias: &str| documents(&format!("{elastic}/{prefix}{alias}/_count"));
+    let of = |alias: &str| documents(&format!("{elastic}/{}{alias}/_count", prefix()));
     Ok(Count {
         issues: of("issues")?,
         events: of("timelines")?,
@@ -48,7 +63,7 @@ fn documents(url: &str) -> Result<u64> {
 }
 
 /// A number with separated thousands: 6212 → `6,212`.
-pub(crate) fn thousands(number: u64) -> String {
+fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::search::{Count, thousands};
+use crate::search::{Count, prefix};
 use crate::stack::Stack;
 
 /// Prints the summary of a started stack.
-pub(crate) fn summary(stack: &Stack, found: Count, took: Duration) -> Result<()> {
+pub(crate) fn summary(stack: &Stack, found: Option<Count>, took: Duration) -> Result<()> {
     let text = format!(
         "ready in {}\n{}{}",
         duration(took),
@@ -19,12 +19,8 @@ pub(crate) fn summary(stack: &Stack, found: Count, took: Duration) -> Result<()>
     std::io::stdout().write_all(text.as_bytes()).context("cannot print")
 }
 
-fn places(stack: &Stack, found: Count) -> Result<String> {
-    let searchable = format!(
-        "{} issues · {} timeline events searchable",
-        thousands(found.issues),
-        thousands(found.events)
-    );
+fn places(stack: &Stack, found: Option<Count>) -> Result<String> {
+    let searchable = found.map_or_else(String::new, |found| found.to_string());
     let github = if stack.given.github_api.is_some() {
         "the real GitHub"
     } else {
@@ -65,7 +61,11 @@ fn places(stack: &Stack, found: Count) -> Result<String> {
 }
 
 fn attempts(stack: &Stack) -> Result<String> {
-    let search = format!("curl '{}/issues/_search?q=title:video'", stack.elastic_url()?);
+    let search = format!(
+        "curl '{}/{}issues/_search?q=title:video'",
+        stack.elastic_url()?,
+        prefix()
+    );
     let subject = stack.given.repository.to_lowercase();
     let (owner, name) = subject.split_once('/').context("a repository is owner/name")?;
     let publish = format!("nats pub download.{owner}.{}.42 ''", name.replace('.', "%2E"));

@@ -1,6 +1,8 @@
 //! One stack: its folders, its state, what the user brought along, and the addresses that follow from these.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -128,6 +130,7 @@ impl Stack {
             remove_folder(&self.data.join(folder))?;
         }
         self.state.mirrored = None;
+        self.state.ports.clear();
         self.save()
     }
 
@@ -137,10 +140,9 @@ impl Stack {
     }
 
     /// Writes the configuration that the services read.
-    pub(crate) fn write_configuration(&self) -> Result<PathBuf> {
+    pub(crate) fn write_configuration(&self) -> Result<()> {
         let path = run_folder().join("bugstream.toml");
-        fs::write(&path, self.configuration()?).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(path)
+        write_closed(&path, &self.configuration()?)
     }
 
     /// Secrets are not in the file: services get them by environment.
@@ -184,7 +186,7 @@ impl Stack {
             "repository": self.given.repository,
         });
         let path = run_folder().join("endpoints.json");
-        fs::write(&path, format!("{endpoints:#}\n")).with_context(|| format!("cannot write {}", path.display()))
+        write_closed(&path, &format!("{endpoints:#}\n"))
     }
 }
 
@@ -193,6 +195,21 @@ const SIMULATOR_STATE: &str = "github-simulator.json";
 
 fn given_or(given: Option<&String>, own: impl FnOnce() -> Result<String>) -> Result<String> {
     given.map_or_else(own, |url| Ok(url.clone()))
+}
+
+/// Writes a file that only its owner can read: addresses that the user gave may hold passwords.
+pub(crate) fn write_closed(path: &Path, text: &str) -> Result<()> {
+    let error = || format!("cannot write {}", path.display());
+    let mut file = fs::File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(error)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .with_context(error)?;
+    file.write_all(text.as_bytes()).with_context(error)
 }
 
 fn remove_file(path: &Path) -> Result<()> {

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -77,9 +76,8 @@ impl State {
     /// Writes the state, readable by its owner only: it holds the webhook's secret.
     pub(crate) fn save(&self, data: &Path) -> Result<()> {
         let (path, new) = (file(data), data.join("state.json.new"));
-        let bytes = serde_json::to_vec_pretty(self).context("the state can always be written as JSON")?;
-        fs::write(&new, bytes).with_context(|| format!("cannot write {}", new.display()))?;
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).context("cannot close the state to others")?;
+        let text = serde_json::to_string_pretty(self).context("the state can always be written as JSON")?;
+        crate::stack::write_closed(&new, &text)?;
         fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use bugstream_stack::server::answers;
 
-use crate::search::{count, thousands};
+use crate::search::count;
 use crate::services::SERVICES;
 use crate::stack::Stack;
 
@@ -26,8 +26,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         .collect();
     let mut text: String = parts.iter().map(Part::line).collect();
     if let Ok(found) = stack.elastic_url().and_then(|url| count(&url)) {
-        let (issues, events) = (thousands(found.issues), thousands(found.events));
-        text.push_str(&format!("{issues} issues · {events} timeline events searchable\n"));
+        text.push_str(&format!("{found}\n"));
     }
     std::io::stdout().write_all(text.as_bytes()).context("cannot print")?;
     Ok(if parts.iter().all(|part| part.good) {

@@ -17,6 +17,7 @@ use bugstream_stack::server::{Elasticsearch, ElasticsearchOptions, Nats, NatsOpt
 use bugstream_stack::{interrupt, ports};
 
 use crate::checkout::{log, run_folder};
+use crate::search::Count;
 use crate::stack::Stack;
 use crate::{compile, down, follow, mirror, services, show, state};
 
@@ -68,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Starts what does not run and fills what is empty.
-fn bring_up(stack: &mut Stack) -> Result<crate::search::Count> {
+fn bring_up(stack: &mut Stack) -> Result<Option<Count>> {
     fs::create_dir_all(run_folder().join("logs")).context("cannot create target/stack/logs")?;
     stack.state.forget_ended();
     stack.state.choose_ports(ports::is_free)?;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 mod bad_input;
+mod example;
 mod journeys;
 mod recorded;
 mod repair;

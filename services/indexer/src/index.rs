@@ -15,7 +15,7 @@ use bugstream_kit::dead_letter::{DeadLetters, Kind, Origin, Rejection};
 use bugstream_kit::log::{Log, LogError, Logged};
 use bugstream_kit::objects::Objects;
 use bugstream_proto::message::{Change, time_of};
-use bugstream_proto::{Event, RepoName, topology, v1};
+use bugstream_proto::{Event, MessageError, RepoName, topology, v1};
 use bugstream_telemetry::{metrics, names, propagation};
 
 use crate::bulk::{Batch, Bulker, Refused, Written};
@@ -75,7 +75,7 @@ impl Handler for Indexer {
 impl Indexer {
     async fn index(&self, message: &Received, lease: &Lease) -> Result<(), Outcome> {
         let event = Event::decode(message.issue(), &message.payload)
-            .map_err(|error| Outcome::reject(Kind::Payload, error.to_string()))?;
+            .map_err(|error| Outcome::reject(kind_of(&error), error.to_string()))?;
         if self.is_superseded(message).await? {
             return Ok(());
         }
@@ -231,6 +231,15 @@ impl Indexer {
             let waited = (self.clock.now() - requested).as_seconds_f64();
             metrics::observe(names::INDEXED_AFTER, waited.max(0.0), &[]);
         }
+    }
+}
+
+/// What is no event is taken out of the log; an event of a newer contract stays there for a newer indexer.
+fn kind_of(error: &MessageError) -> Kind {
+    if *error == MessageError::Newer {
+        Kind::Other
+    } else {
+        Kind::Payload
     }
 }
 

@@ -52,11 +52,7 @@ pub const SERVICE: Service = Service {
 pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let listener = service::listen(config.indexer.health_listen).await?;
     let health = service::serve(listener, context.health.router(), &context.stop);
-    let work = async {
-        let ended = Box::pin(work(config, &context)).await;
-        context.stop.soft();
-        ended
-    };
+    let work = part(context.clone(), Box::pin(work(config, &context)));
     let (served, worked) = tokio::join!(health, work);
     worked.and(served)
 }
@@ -101,23 +97,23 @@ async fn follow(
     };
     let events = Options::new(topology::INDEXER, slots, Lane::Index);
     let requests = Options::new(topology::INDEXER_REQUESTS, REQUEST_SLOTS, Lane::Index);
-    let follow = async {
-        let followed = consume(broker, events, Arc::new(indexer), context).await;
-        context.stop.soft();
-        followed
-    };
-    let answer = async {
-        let answered = consume(broker, requests, Arc::new(republisher), context).await;
-        context.stop.soft();
-        answered
-    };
-    let send = async {
-        let sent = senders.run().await;
-        context.stop.soft();
-        sent
-    };
-    let (followed, answered, sent) = tokio::join!(Box::pin(follow), Box::pin(answer), send);
+    let follow = part(
+        context.clone(),
+        Box::pin(consume(broker, events, Arc::new(indexer), context)),
+    );
+    let answer = part(
+        context.clone(),
+        Box::pin(consume(broker, requests, Arc::new(republisher), context)),
+    );
+    let (followed, answered, sent) = tokio::join!(follow, answer, part(context.clone(), senders.run()));
     followed.and(answered).and(sent)
+}
+
+/// A part of the service: when it ends, by an error too, the whole stops.
+async fn part(context: Context, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let ended = work.await;
+    context.stop.soft();
+    ended
 }
 
 /// Makes the indices, waiting with back-off while that is not possible; `false` if a stop was asked for meanwhile. Even

@@ -91,9 +91,9 @@ fn alias(side: Side, is_issue: bool) -> &'static str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_indexers_of_which_one_dies_leave_exactly_the_newest_documents() {
     let stage = Stage::start().await;
-    let doomed = Context::new("indexer");
+    let (doomed, third) = (Context::new("indexer"), Context::new("indexer"));
     let mut others = JoinSet::new();
-    for context in [&doomed, &Context::new("indexer")] {
+    for context in [&doomed, &third] {
         others.spawn(bugstream_indexer::run(stage.config.clone(), context.clone()));
     }
     let mut newest = BTreeMap::new();
@@ -117,7 +117,10 @@ async fn several_indexers_of_which_one_dies_leave_exactly_the_newest_documents()
     }
     assert_eq!(visible, expected(&newest));
     assert_eq!(stage.dead_letters().await, []);
-    others.shutdown().await;
+    third.stop.soft();
+    while let Some(ended) = others.join_next().await {
+        ended.unwrap().unwrap();
+    }
     stage.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bugstream_archive::ArchiveError;
 use bugstream_github::{Error as GithubError, RepoAnswer};
@@ -71,11 +72,7 @@ impl Failure {
 
 async fn github(error: GithubError, why: String, issue: &IssueId, deps: &Deps) -> Outcome {
     match error {
-        GithubError::Limited { after, .. } => Outcome::Hold {
-            after: Some(after),
-            why,
-            ready: true,
-        },
+        GithubError::Limited { after, .. } => limited(after, why),
         GithubError::Unauthorized => Outcome::away(why),
         GithubError::Forbidden { .. } => forbidden(why, issue, deps).await,
         GithubError::TooLarge { .. } => Outcome::reject(
@@ -95,7 +92,17 @@ async fn forbidden(why: String, issue: &IssueId, deps: &Deps) -> Outcome {
     match deps.github.repository(issue.repo()).await {
         Ok(RepoAnswer::Found(_)) => Outcome::retry(why),
         Ok(RepoAnswer::NotFound) | Err(GithubError::Forbidden { .. } | GithubError::Unauthorized) => Outcome::away(why),
+        Err(error @ GithubError::Limited { after, .. }) => limited(after, error.to_string()),
         Err(error) => deps.trouble.with(issue, error.to_string()),
+    }
+}
+
+/// A limit is no fault: everything waits, and the service is ready.
+fn limited(after: Duration, why: String) -> Outcome {
+    Outcome::Hold {
+        after: Some(after),
+        why,
+        ready: true,
     }
 }
 

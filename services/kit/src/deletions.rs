@@ -158,7 +158,7 @@ impl Deletions {
     /// # Errors
     /// [`DeletionsError::Unavailable`].
     pub async fn clear(&self, issue: &IssueId) -> Result<(), DeletionsError> {
-        self.store.purge(key_of(issue)).await.map_err(unavailable)
+        self.remove(&key_of(issue)).await
     }
 
     /// Every issue with evidence, in order; those seen once included.
@@ -251,7 +251,7 @@ impl Deletions {
     /// Mends the fuse, then wakes what waited for it. One that was blocked after the caller made its list is woken too:
     /// nobody decided on it, so it is judged anew.
     async fn mend(&self, now: OffsetDateTime) -> Result<(), DeletionsError> {
-        self.store.purge(FUSE).await.map_err(unavailable)?;
+        self.remove(FUSE).await?;
         for sighting in self.all().await?.iter().filter(|s| s.evidence.stage != Stage::Seen) {
             self.look_again(&sighting.issue, now).await?;
         }
@@ -275,6 +275,13 @@ impl Deletions {
         let record = serde_json::from_slice(&entry.value);
         let record = record.map_err(|_| DeletionsError::Unreadable { key: key.to_owned() })?;
         Ok((Some(record), entry.revision))
+    }
+
+    /// Leaves no marker behind, as a delete of the bucket's would for every issue that ever had a record.
+    async fn remove(&self, key: &str) -> Result<(), DeletionsError> {
+        let subject = format!("{}{key}", self.store.prefix);
+        let purged = self.store.stream.purge().filter(subject).await;
+        purged.map(drop).map_err(unavailable)
     }
 
     async fn swap<T: Serialize>(&self, key: &str, record: &T, revision: u64) -> Result<bool, DeletionsError> {
@@ -378,5 +385,56 @@ mod tests {
             ..FuseRecord::default()
         };
         assert_eq!(serde_json::from_slice::<FuseRecord>(&bytes_of(&blown)).unwrap(), blown);
+    }
+
+    #[tokio::test]
+    async fn two_downloaders_at_once_let_exactly_the_limit_through() {
+        const LIMIT: usize = 7;
+        let nats = bugstream_testkit::nats::Nats::start().await;
+        let section = crate::config::Nats {
+            url: nats.url(),
+            ..crate::config::Nats::default()
+        };
+        let broker = Broker::connect_once(&section, "test").await.unwrap();
+        let deletions = Deletions::open(&broker).await.unwrap();
+        let both = [deletions.clone(), Deletions::open(&broker).await.unwrap()];
+        let counted = (1..=12).map(|number| {
+            let deletions = &both[number as usize % 2];
+            async move { deletions.count_one(&issue(number), LIMIT, NOW).await.unwrap() }
+        });
+        let counted = futures_util::future::join_all(counted).await;
+        assert_eq!(counted.iter().filter(|fuse| **fuse == Fuse::Closed).count(), LIMIT);
+        assert_eq!(deletions.fuse().await.unwrap().blown_at, Some(NOW));
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_leaves_nothing_behind_and_can_be_written_again() {
+        let nats = bugstream_testkit::nats::Nats::start().await;
+        let section = crate::config::Nats {
+            url: nats.url(),
+            ..crate::config::Nats::default()
+        };
+        let broker = Broker::connect_once(&section, "test").await.unwrap();
+        let deletions = Deletions::open(&broker).await.unwrap();
+        let blocked = Evidence {
+            status: 404,
+            first_seen: NOW,
+            stage: Stage::Blocked,
+        };
+        for _ in 0..2 {
+            deletions.count_one(&issue(1), 0, NOW).await.unwrap();
+            deletions.record(&issue(1), &blocked).await.unwrap();
+            assert_eq!(deletions.pending().await.unwrap()[0].issue, issue(1));
+            assert_eq!(deletions.discard(NOW).await.unwrap(), [issue(1)]);
+            assert_eq!(deletions.fuse().await.unwrap(), FuseRecord::default());
+        }
+        let left = broker
+            .jetstream
+            .get_stream("KV_deletions")
+            .await
+            .unwrap()
+            .get_info()
+            .await;
+        assert_eq!(left.unwrap().state.messages, 0);
     }
 }

@@ -140,3 +140,26 @@ async fn both_lanes_are_worked() {
     }
     downloader.stop().await;
 }
+
+#[tokio::test]
+async fn a_deadline_that_was_met_does_not_fire() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let now = bugstream_kit::clock::Clock::system().now();
+    let cause = v1::Cause::new(v1::Reason::Manual, now);
+    let soon = now + std::time::Duration::from_secs(4);
+    for number in [1, 2] {
+        stage
+            .requests
+            .deadline(&issue(number), cause.clone(), soon)
+            .await
+            .unwrap();
+    }
+    stage.download(1).await;
+    assert_eq!(stage.waiting(Verb::Deadline).await, 1, "the other one waits");
+    stage.event_after(2, 0).await;
+    stage.idle().await;
+    assert_eq!(stage.github.requests().count(Route::Issue, 2), 1, "the other one fired");
+    assert_eq!(stage.github.requests().count(Route::Issue, 1), 1, "the met one did not");
+    downloader.stop().await;
+}

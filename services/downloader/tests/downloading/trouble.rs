@@ -239,3 +239,39 @@ async fn an_answer_that_is_too_large_is_put_aside_with_the_fix() {
     assert!(letter.reason.contains("max_body_mb"), "{}", letter.reason);
     downloader.stop().await;
 }
+
+#[tokio::test]
+async fn one_issue_that_may_not_be_read_stops_no_other() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    stage.github.fault(FaultRule::next(2, Fault::Status(403)).issue(1));
+    stage.queue(1).await;
+    wait::until_true("it is refused", PATIENCE, || async {
+        stage.github.requests().count(Route::Issue, 1) > 0
+    })
+    .await;
+    stage.queue(2).await;
+    stage.event_after(2, 0).await;
+    downloader.ready().await;
+    stage.event_after(1, 0).await;
+    assert_eq!(
+        stage.github.requests().of(Route::Repository),
+        2,
+        "the token is doubted each time"
+    );
+    downloader.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_and_comes_back_is_waited_for() {
+    let mut stage = Stage::set().await;
+    let downloader = stage.start();
+    stage.download(1).await;
+    stage.nats.kill9();
+    downloader.away("nats").await;
+    stage.nats.restart().await;
+    let event = stage.download(2).await;
+    stage.holds_what_github_has(2, &event).await;
+    downloader.ready().await;
+    downloader.stop().await;
+}

@@ -80,9 +80,21 @@ impl Bench {
 
     pub(crate) async fn wait_until_empty(&self, stream: &str, within: Duration) {
         wait::until_true("nothing is left in the stream", within, || async {
-            self.stream(stream).await.cached_info().state.messages == 0
+            self.messages(stream).await == 0
         })
         .await;
+    }
+
+    /// A publish by hand is stored, and an ack takes effect, a moment after the server has read it.
+    pub(crate) async fn wait_for_messages(&self, stream: &str, count: u64) {
+        wait::until_true("the stream has that many messages", SOON, || async {
+            self.messages(stream).await == count
+        })
+        .await;
+    }
+
+    async fn messages(&self, stream: &str) -> u64 {
+        self.stream(stream).await.cached_info().state.messages
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<v1::DeadLetter> {

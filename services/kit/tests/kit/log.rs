@@ -1,7 +1,7 @@
 //! The log: one newest event an issue, and what two writers get.
 
 use bugstream_kit::log::{LogError, Logged};
-use bugstream_proto::{Change, Event, IssueId, Nonce, v1};
+use bugstream_proto::{Change, Event, IssueId, Nonce, topology, v1};
 
 use crate::harness::{Bench, cause, issue};
 
@@ -77,7 +77,7 @@ async fn a_publish_whose_answer_was_lost_may_be_repeated_and_is_stored_once() {
         .await
         .expect("its own event is no conflict");
     assert_eq!(repeated, stored);
-    let stream = bench.stream(bugstream_proto::topology::ISSUES).await;
+    let stream = bench.stream(topology::ISSUES).await;
     assert_eq!(stream.cached_info().state.messages, 1);
 }
 

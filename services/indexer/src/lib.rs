@@ -82,7 +82,8 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
     follow(&broker, indexer, senders, config.indexer.slots, context).await
 }
 
-/// Works both consumers and the bulk connections until a stop is asked for or one of them fails.
+/// Works both consumers and the bulk connections until a stop is asked for or one of them fails. When both consumers
+/// have ended nobody waits for a bulk any more, so what is still under way is dropped.
 async fn follow(
     broker: &Broker,
     indexer: index::Indexer,
@@ -95,6 +96,7 @@ async fn follow(
         clock: context.clock.clone(),
         chance: context.chance.clone(),
     };
+    let _senders_go_on = indexer.bulker.clone();
     let events = Options::new(topology::INDEXER, slots, Lane::Index);
     let requests = Options::new(topology::INDEXER_REQUESTS, REQUEST_SLOTS, Lane::Index);
     let follow = part(
@@ -105,8 +107,11 @@ async fn follow(
         context.clone(),
         Box::pin(consume(broker, requests, Arc::new(republisher), context)),
     );
-    let (followed, answered, sent) = tokio::join!(follow, answer, part(context.clone(), senders.run()));
-    followed.and(answered).and(sent)
+    let consumers = async { tokio::join!(follow, answer) };
+    tokio::select! {
+        (followed, answered) = consumers => followed.and(answered),
+        sent = senders.run() => sent,
+    }
 }
 
 /// A part of the service: when it ends, by an error too, the whole stops.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::checkout::log;
 use crate::compile::Programs;
-use crate::search::{Count, count};
+use crate::search::{Count, count, count_when_ready};
 use crate::services::environment;
 use crate::stack::Stack;
 
@@ -40,9 +40,9 @@ enum Work {
 /// Elasticsearch where it cannot be asked from here (`https`, passwords).
 pub(crate) fn mirror(stack: &mut Stack, programs: &Programs, board: &Board) -> Result<Option<Count>> {
     let elastic = stack.elastic_url()?;
-    let found = match count(&elastic) {
-        Err(_) if stack.given.elasticsearch.is_some() => None,
-        found => Some(found?),
+    let found = match stack.given.elasticsearch {
+        Some(_) => count(&elastic).ok(),
+        None => Some(count_when_ready(&elastic)?),
     };
     let work = work(stack, found.map(|count| count.issues))?;
     if work == Work::Nothing {
@@ -59,7 +59,7 @@ pub(crate) fn mirror(stack: &mut Stack, programs: &Programs, board: &Board) -> R
     }
     stack.state.mirrored = Some(stack.mirror()?);
     stack.save()?;
-    found.map(|_| count(&elastic)).transpose()
+    found.map(|_| count_when_ready(&elastic)).transpose()
 }
 
 fn work(stack: &Stack, searchable: Option<u64>) -> Result<Work> {
@@ -138,7 +138,8 @@ fn simulated_issues(stack: &Stack) -> Result<u64> {
 fn wait_searchable(elastic: &str, expected: u64, part: &Part) -> Result<()> {
     let (mut best, mut since) = (0, Instant::now());
     loop {
-        let issues = count(elastic)?.issues;
+        // What cannot be counted for a moment, while an index is being made, has not become less.
+        let issues = count(elastic).map_or(best, |found| found.issues);
         part.say("mirroring", &format!("{issues:>4} / {expected} issues searchable"));
         if issues >= expected {
             part.say("complete", &format!("{issues} issues searchable"));

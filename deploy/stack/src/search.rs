@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bugstream_stack::interrupt;
+use bugstream_stack::process::wait_until;
 use bugstream_stack::server::agent;
 use serde_json::Value;
 
@@ -41,6 +43,21 @@ pub(crate) fn count(elastic: &str) -> Result<Count> {
         issues: of("issues")?,
         events: of("timelines")?,
     })
+}
+
+/// Counts as soon as Elasticsearch can: while an index is being made or recovered it answers 503.
+///
+/// # Errors
+/// As [`count`], after half a minute of trying.
+pub(crate) fn count_when_ready(elastic: &str) -> Result<Count> {
+    let mut counted = count(elastic);
+    wait_until(Duration::from_secs(30), || {
+        if counted.is_err() && !interrupt::requested() {
+            counted = count(elastic);
+        }
+        counted.is_ok() || interrupt::requested()
+    });
+    counted
 }
 
 fn documents(url: &str) -> Result<u64> {

@@ -8,3 +8,4 @@ mod journeys;
 mod recorded;
 mod repair;
 mod stage;
+mod trace;

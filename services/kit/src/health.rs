@@ -95,9 +95,12 @@ impl Health {
 
     fn set(&self, part: &str, state: Result<(), String>) {
         let mut parts = self.parts.lock().expect("no one panics while holding it");
-        if parts.get(part) != Some(&state) {
+        let before = parts.get(part);
+        if before != Some(&state) {
             match &state {
                 Ok(()) => tracing::info!(part, "part is up"),
+                // At the start nothing is wrong yet.
+                Err(why) if before.is_none() => tracing::info!(part, why, "waiting for a part"),
                 Err(why) => tracing::warn!(part, why, "part is away"),
             }
             parts.insert(part.to_owned(), state);

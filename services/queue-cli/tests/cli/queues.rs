@@ -6,6 +6,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::Stream;
 use bugstream_proto::{Lane, topology, v1};
+use bugstream_queue_cli::Screen;
 use bugstream_testkit::nats::Nats;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -248,4 +249,21 @@ async fn a_server_that_went_away_is_named_within_seconds() {
         operator.run("add-range index 1 10").await.out(),
         "queued 10 issues of a/b for index\n"
     );
+}
+
+#[tokio::test]
+async fn a_command_line_runs_in_this_process_too() {
+    let nats = Nats::start().await;
+    let (url, mut out, mut err) = (nats.url(), Vec::new(), Vec::new());
+    let environment = |name: &str| (name == "NATS_URL").then(|| url.clone());
+    let mut screen = Screen::plain(&mut out, &mut err);
+    let line = ["queue-cli", "add", "index", "5", "--repository", "a/b"];
+    assert_eq!(bugstream_queue_cli::run(line, environment, &mut screen).await, 0);
+    let line = ["queue-cli", "add", "index", "five"];
+    assert_eq!(bugstream_queue_cli::run(line, environment, &mut screen).await, 2);
+    assert_eq!(
+        String::from_utf8(out).expect("text"),
+        "queued 1 issue of a/b for index\n"
+    );
+    assert!(err.starts_with(b"error: \"five\" is not an issue number"));
 }

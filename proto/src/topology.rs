@@ -35,6 +35,8 @@ pub const LEASE_TTL: Duration = Duration::from_secs(10);
 const REQUEST_BYTES: i32 = 64 * 1024;
 /// Largest event of the log: keys, sizes, counts.
 const EVENT_BYTES: i32 = 256 * 1024;
+/// A crashed worker's messages wait this long; a living one reports progress three times as often.
+const ACK_WAIT: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A durable pull consumer.
@@ -46,6 +48,8 @@ pub struct ConsumerSpec {
     pub name: &'static str,
     /// What it filters.
     pub verb: Verb,
+    /// How long the server waits for an ack or a sign of progress before it delivers again.
+    pub ack_wait: Duration,
 }
 
 /// Due downloads: webhooks, single requests.
@@ -53,32 +57,34 @@ pub const DOWNLOADER_LIVE: ConsumerSpec = ConsumerSpec {
     stream: DOWNLOADS,
     name: "downloader-live",
     verb: Verb::Download,
+    ack_wait: ACK_WAIT,
 };
 /// Downloads that wait for quota.
 pub const DOWNLOADER_BACKFILL: ConsumerSpec = ConsumerSpec {
     stream: DOWNLOADS,
     name: "downloader-backfill",
     verb: Verb::Backfill,
+    ack_wait: ACK_WAIT,
 };
 /// The log, for the live indices.
 pub const INDEXER: ConsumerSpec = ConsumerSpec {
     stream: ISSUES,
     name: "indexer",
     verb: Verb::Issue,
+    ack_wait: ACK_WAIT,
 };
 /// Index requests.
 pub const INDEXER_REQUESTS: ConsumerSpec = ConsumerSpec {
     stream: INDEXING,
     name: "indexer-requests",
     verb: Verb::Index,
+    ack_wait: ACK_WAIT,
 };
 
 /// Every durable consumer.
 pub const CONSUMERS: [ConsumerSpec; 4] = [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL, INDEXER, INDEXER_REQUESTS];
 
 impl ConsumerSpec {
-    /// How long the server waits for an ack or a sign of progress before it delivers again.
-    pub const ACK_WAIT: Duration = Duration::from_secs(30);
     /// Messages that may be unacknowledged at once, delayed NAKs included.
     pub const MAX_ACK_PENDING: i64 = 2_000;
 
@@ -90,7 +96,7 @@ impl ConsumerSpec {
             filter_subject: self.verb.wildcard(),
             ack_policy: consumer::AckPolicy::Explicit,
             deliver_policy: consumer::DeliverPolicy::All,
-            ack_wait: Self::ACK_WAIT,
+            ack_wait: self.ack_wait,
             max_ack_pending: Self::MAX_ACK_PENDING,
             max_deliver: -1,
             ..Default::default()

@@ -6,8 +6,10 @@ use std::time::Duration;
 use async_nats::jetstream::{AckKind, Message};
 use tokio::time::Instant;
 
-/// How long before the server's ack wait a lease ends.
-const MARGIN: Duration = Duration::from_secs(5);
+/// How long before the server's ack wait a lease ends: a sixth of it, five seconds as usual.
+fn margin(ack_wait: Duration) -> Duration {
+    ack_wait / 6
+}
 
 /// The lease ran out: another worker may have the message by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +30,7 @@ impl Lease {
     #[must_use]
     pub fn new(ack_wait: Duration, longest: Duration) -> Self {
         let now = Instant::now();
-        let until = Arc::new(Mutex::new(now + ack_wait.saturating_sub(MARGIN)));
+        let until = Arc::new(Mutex::new(now + ack_wait.saturating_sub(margin(ack_wait))));
         Self {
             until,
             end: now + longest,
@@ -54,7 +56,8 @@ impl Lease {
 
     /// Extends from the moment the progress was sent, since the server counts from when it arrived, which is later.
     fn extend(&self, sent: Instant) {
-        *self.until.lock().expect("no one panics while holding it") = sent + self.ack_wait.saturating_sub(MARGIN);
+        *self.until.lock().expect("no one panics while holding it") =
+            sent + self.ack_wait.saturating_sub(margin(self.ack_wait));
     }
 
     /// Reports progress until the longest time is over; ends when the lease does. Only a confirmed report extends.

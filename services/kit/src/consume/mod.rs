@@ -302,7 +302,10 @@ async fn pull_batch<H: Handler>(
 
 /// Starts the work on a message. Its place behind others of its issue is taken here, in order of arrival.
 fn start<H: Handler>(message: Message, permit: OwnedSemaphorePermit, shared: &Arc<Shared<H>>, tasks: &mut JoinSet<()>) {
-    let lease = Lease::new(ConsumerSpec::ACK_WAIT, shared.settler.options.longest_lease);
+    let lease = Lease::new(
+        shared.settler.options.spec.ack_wait,
+        shared.settler.options.longest_lease,
+    );
     let subject = Subject::from_str(&message.subject);
     let turn = subject.as_ref().ok().map(|subject| shared.order.queue(&subject.issue));
     let span = tracing::info_span!("handle", consumer = shared.settler.options.spec.name, subject = %message.subject);

@@ -148,24 +148,7 @@ async fn what_fails_is_tried_again_then_scheduled_and_comes_back_with_its_attemp
 #[tokio::test]
 async fn an_event_that_fails_comes_back_as_an_index_request_and_stays_in_the_log() {
     let bench = Bench::start().await;
-    let object = |key: &str| v1::StoredObject {
-        key: format!("issues/a/b/1/1-0000000000000001/{key}.json"),
-        size: 2,
-        sha256: vec![0; 32],
-        compression: v1::Compression::None.into(),
-    };
-    let event = Event {
-        issue: issue(1),
-        revision: 1,
-        occurred_at: bench.context.clock.now(),
-        marks: v1::Marks::default(),
-        cause: cause(),
-        change: Change::Downloaded(Downloaded {
-            issue: object("issue"),
-            timeline: object("timeline"),
-            timeline_events: 0,
-        }),
-    };
+    let event = downloaded(&bench);
     bench
         .log()
         .publish(&event, None, &Nonce::from_bits(1))
@@ -402,6 +385,57 @@ async fn what_can_never_succeed_is_put_aside_with_its_reason_and_the_rest_goes_o
     );
     assert_eq!(*done.lock().expect("no panic"), [3]);
     working.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_event_leaves_the_log_so_that_the_newest_is_an_event_again() {
+    let bench = Bench::start().await;
+    let event = downloaded(&bench);
+    let stored = bench.log().publish(&event, None, &Nonce::from_bits(1)).await;
+    stored.expect("stored");
+    bench
+        .nats
+        .publish_by_hand("issue.a.b.1", "garbage")
+        .await
+        .expect("sent");
+    bench
+        .nats
+        .publish_by_hand("issue.nonsense", "garbage")
+        .await
+        .expect("sent");
+    bench.wait_for_messages(topology::ISSUES, 3).await;
+    let working = bench.work(options(INDEXER, 4), |message, _| async move {
+        match Event::decode(message.issue(), &message.payload) {
+            Ok(_) => Outcome::Done,
+            Err(error) => Outcome::reject(Kind::Payload, error.to_string()),
+        }
+    });
+    bench.wait_for_messages(topology::ISSUES, 1).await;
+    assert_eq!(bench.wait_for_dead_letters(2).await.len(), 2);
+    let newest = bench.log().newest(&issue(1)).await.expect("readable again");
+    assert_eq!(newest.map(|newest| newest.event), Some(event));
+    working.stop().await;
+}
+
+fn downloaded(bench: &Bench) -> Event {
+    let object = |key: &str| v1::StoredObject {
+        key: format!("issues/a/b/1/1-0000000000000001/{key}.json"),
+        size: 2,
+        sha256: vec![0; 32],
+        compression: v1::Compression::None.into(),
+    };
+    Event {
+        issue: issue(1),
+        revision: 1,
+        occurred_at: bench.context.clock.now(),
+        marks: v1::Marks::default(),
+        cause: cause(),
+        change: Change::Downloaded(Downloaded {
+            issue: object("issue"),
+            timeline: object("timeline"),
+            timeline_events: 0,
+        }),
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 mod consume;
 mod faults;
 mod harness;
+mod lease;
 mod log;
 mod reconcile;
 mod requests;
+mod trace;

@@ -230,3 +230,30 @@ async fn every_recorded_delivery_is_accepted() {
     assert_eq!(due, expected);
     receiver.stop().await;
 }
+
+#[tokio::test]
+async fn the_trace_of_a_delivery_begins_here_and_goes_along() {
+    let options = bugstream_telemetry::Options {
+        service: "webhook-receiver",
+        version: "0",
+        format: bugstream_telemetry::Format::Text,
+        filter: Some("off".to_owned()),
+        otlp_endpoint: None,
+    };
+    let _telemetry = bugstream_telemetry::start(options).expect("no other test starts it");
+    let nats = Nats::start().await;
+    let receiver = Receiver::start(config(&nats.url())).await.ready().await;
+    let strangers = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let delivery = Delivery::of_issue("d1", "edited", 7).with("traceparent", strangers);
+    assert_eq!(receiver.status(&delivery).await, 202);
+    let downloads = Downloads::of(&nats).await;
+    let mut traces = BTreeSet::new();
+    for subject in [DEBOUNCE, DEADLINE] {
+        let headers = downloads.message(subject).await.headers;
+        let context = headers.get("traceparent").expect("it has a context").as_str();
+        traces.insert(context.split('-').nth(1).map(str::to_owned));
+    }
+    assert_eq!(traces.len(), 1, "one trace a delivery");
+    assert!(!strangers.contains(traces.pop_first().flatten().expect("a trace").as_str()));
+    receiver.stop().await;
+}

@@ -342,3 +342,49 @@ fn headers_that_github_does_not_send_are_refused() {
         Err(Malformed::ContentType)
     );
 }
+
+#[test]
+fn whatever_is_changed_in_a_payload_it_never_panics_and_names_only_our_repository() {
+    let chance = bugstream_kit::chance::Chance::seeded(3);
+    let below = |limit: usize| usize::try_from(chance.bits() % limit as u64).expect("below a usize");
+    let sub = json!({"action": "sub_issue_added", "parent_issue": {"number": 1}, "sub_issue": {"number": 2},
+        "sub_issue_repo": repo("webcompat/web-bugs"), "repository": repo("webcompat/web-bugs")});
+    let whole = [
+        ("issues", issue_payload("edited", json!(7)).to_string()),
+        ("sub_issues", sub.to_string()),
+    ];
+    let (mut queued, mut malformed) = (0, 0);
+    for _ in 0..20_000 {
+        let (event, whole) = &whole[below(2)];
+        let mut bytes = whole.clone().into_bytes();
+        for _ in 0..=below(3) {
+            let at = below(bytes.len());
+            match below(4) {
+                0 => bytes.truncate(at.max(1)),
+                1 => bytes[at] = b"{}[]\",:0\\\xff"[below(10)],
+                2 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, bytes[below(bytes.len())]),
+            }
+            if bytes.is_empty() {
+                bytes.push(b'{');
+            }
+        }
+        match route(&of_event(event), &bytes, &policy()) {
+            Ok(Decision::Queue(queue)) => {
+                queued += 1;
+                assert!(
+                    queue
+                        .issues
+                        .iter()
+                        .all(|issue| issue.repo().to_string() == "webcompat/web-bugs")
+                );
+            }
+            Ok(Decision::Ignore(_)) => {}
+            Err(_) => malformed += 1,
+        }
+    }
+    assert!(
+        queued > 100 && malformed > 1_000,
+        "both happened: {queued}, {malformed}"
+    );
+}

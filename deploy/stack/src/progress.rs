@@ -124,7 +124,8 @@ impl Lines {
             out.push_str(&format!("\x1b[2K{}\n", row.line()));
         }
         self.drawn = said.len();
-        write_out(&out);
+        // A line that is too long is cut, not wrapped: it would take two rows, and the next drawing starts too low.
+        write_out(&format!("\x1b[?7l{out}\x1b[?7h"));
     }
 }
 

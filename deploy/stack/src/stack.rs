@@ -174,13 +174,13 @@ impl Stack {
         ))
     }
 
-    /// Writes `endpoints.json`, for programs that work with the running stack.
+    /// Writes `endpoints.json`, for programs that work with the running stack: the base address of each part.
     pub(crate) fn write_endpoints(&self) -> Result<()> {
         let endpoints = json!({
             "nats": self.nats_url()?,
             "elasticsearch": self.elastic_url()?,
             "github_api": self.github_url()?,
-            "webhook_receiver": self.webhook_url()?,
+            "webhook_receiver": self.http("webhook-receiver")?,
             "object_store": self.object_store_url()?,
             "webhook_secret": self.webhook_secret(),
             "repository": self.given.repository,

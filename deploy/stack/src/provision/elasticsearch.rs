@@ -61,9 +61,20 @@ impl Release {
     }
 }
 
+/// The server that is already in the cache, with a Java that runs it.
+pub(super) fn find(cache: &Cache) -> Option<Distribution> {
+    let java = jdk::best()?;
+    let release = Release::of(&java);
+    let home = cache.find(&release.name())?;
+    Some(Distribution {
+        home,
+        java_home: java.home,
+        version: release.elasticsearch,
+    })
+}
+
 pub(super) fn clients(cache: &Cache) -> Vec<Client> {
-    let cached = jdk::best().is_some_and(|java| cache.find(&Release::of(&java).name()).is_some());
-    if cached {
+    if find(cache).is_some() {
         Vec::new()
     } else {
         vec![Client::Maven, Client::Java]

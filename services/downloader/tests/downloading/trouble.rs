@@ -24,7 +24,7 @@ async fn an_answer_that_fails_or_is_cut_is_tried_again_and_never_makes_a_shorter
         stage.holds_what_github_has(number, &event).await;
         assert_eq!(stage.github.requests().count(Route::Issue, number), 2, "issue {number}");
     }
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -48,13 +48,18 @@ async fn the_second_page_of_a_timeline_counts_too() {
     let event = stage.download(1).await;
     assert_eq!(downloaded(&event).timeline_events, downloaded(&before).timeline_events);
     assert_eq!(stage.github.requests().count(Route::Issue, 1), 3);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
 async fn nothing_is_sent_before_a_limit_is_over_and_the_service_is_ready_meanwhile() {
     let stage = Stage::set().await;
-    let downloader = stage.start();
+    // One at a time, so that no answer that was on its way already comes after the refusal.
+    let config = Config {
+        slots: 1,
+        ..stage.config()
+    };
+    let downloader = stage.start_with(config);
     stage.download(1).await;
     let limit = Fault::SecondaryLimit {
         status: 403,
@@ -73,17 +78,12 @@ async fn nothing_is_sent_before_a_limit_is_over_and_the_service_is_ready_meanwhi
         stage.event_after(number, 0).await;
     }
     let requests = stage.github.requests();
-    let limited = requests
-        .latest()
-        .find(|request| request.status == 403)
-        .expect("one was refused");
-    let next = requests
-        .latest()
-        .find(|request| request.at > limited.at + Duration::milliseconds(200));
-    let waited = next.expect("it went on").at - limited.at;
+    let mut after = requests.latest().skip_while(|request| request.status != 403);
+    let limited = after.next().expect("one was refused");
+    let waited = after.next().expect("it went on").at - limited.at;
     assert!(waited >= Duration::seconds(3), "the next request came after {waited}");
     assert_eq!(requests.latest().filter(|request| request.status == 403).count(), 1);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn an_hourly_quota_that_is_used_up_is_waited_for() {
         let event = stage.event_after(number, 0).await;
         stage.holds_what_github_has(number, &event).await;
     }
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn when_github_fails_several_issues_the_work_stops_and_goes_on_by_itself()
         stage.holds_what_github_has(number, &event).await;
     }
     downloader.ready().await;
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -142,7 +142,21 @@ async fn a_token_that_is_not_accepted_stops_the_work_and_loses_nothing() {
 
     let downloader = stage.start_with(with("good"));
     stage.event_after(1, 0).await;
-    downloader.stop().await;
+    downloader.end().await;
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_there_stops_the_work_and_loses_nothing() {
+    let stage = Stage::set().await;
+    let mut config = stage.config();
+    config.repositories.0[0].name = "bugstream-demo/misspelt".parse().unwrap();
+    let downloader = stage.start_with(config);
+    let subject = "download.bugstream-demo.misspelt.1";
+    stage.nats.publish_by_hand(subject, "").await.unwrap();
+    let why = downloader.away("downloader-live").await;
+    assert!(why.contains("bugstream-demo/misspelt is not there"), "{why}");
+    assert_eq!(stage.waiting(Verb::Download).await, 1);
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -162,7 +176,7 @@ async fn an_object_store_that_is_away_is_waited_for() {
     let event = stage.event_after(2, 0).await;
     stage.holds_what_github_has(2, &event).await;
     downloader.ready().await;
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -177,7 +191,7 @@ async fn a_number_that_nobody_knows_is_done_without_an_event_or_a_dead_letter() 
     }
     assert_eq!(stage.github.requests().of(Route::Repository), 1, "asked once a minute");
     assert_eq!(stage.dead_letters().await, 0);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -190,7 +204,7 @@ async fn a_new_issue_that_github_does_not_show_yet_is_looked_for_again() {
     stage.webhook(1, "opened").await;
     let event = stage.event_after(1, 0).await;
     stage.holds_what_github_has(1, &event).await;
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -223,7 +237,7 @@ async fn requests_that_are_none_become_dead_letters_and_disturb_nothing() {
     assert_eq!(stage.dead_letters().await, 4);
     assert_eq!(stage.github.requests().total(), 0);
     stage.download(1).await;
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -237,7 +251,7 @@ async fn an_answer_that_is_too_large_is_put_aside_with_the_fix() {
     stage.ask(1).await;
     let letter = stage.dead_letter().await;
     assert!(letter.reason.contains("max_body_mb"), "{}", letter.reason);
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -259,7 +273,7 @@ async fn one_issue_that_may_not_be_read_stops_no_other() {
         2,
         "the token is doubted each time"
     );
-    downloader.stop().await;
+    downloader.end().await;
 }
 
 #[tokio::test]
@@ -273,5 +287,5 @@ async fn a_broker_that_is_killed_and_comes_back_is_waited_for() {
     let event = stage.download(2).await;
     stage.holds_what_github_has(2, &event).await;
     downloader.ready().await;
-    downloader.stop().await;
+    downloader.end().await;
 }

@@ -29,7 +29,7 @@ use crate::route::{self, Decision, Malformed, Policy, Queue};
 use crate::verify::{Claim, Verifier};
 
 /// GitHub's own limit of a payload, 25 MB; nothing larger is genuine.
-pub const LARGEST_BODY: usize = 25 * 1024 * 1024;
+pub const LARGEST_BODY: usize = 25_000_000;
 
 /// All bodies being read together. A further one waits for its share.
 pub const MEMORY: usize = 256 * 1024 * 1024;

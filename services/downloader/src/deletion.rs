@@ -34,6 +34,10 @@ use crate::failure::Failure;
 use crate::fetch::{Followed, Gone, follow};
 use crate::publish::{last_look, publish};
 
+/// How late a second look may come. One that was lost (its queue was purged, say) must not let an answer of months later
+/// confirm a sign that nobody remembers.
+const BELIEVED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How many other issues are asked until one answers: some of them may have been deleted too.
 const WITNESSES: usize = 5;
 
@@ -56,13 +60,7 @@ pub(crate) async fn gone(
     let now = deps.clock.now();
     match judge(gone.status, evidence.as_ref(), &request.cause, now, deps.confirm_delay) {
         Verdict::FirstSign => {
-            let evidence = Evidence {
-                status: gone.status,
-                first_seen: now,
-                stage: Stage::Seen,
-            };
-            deps.deletions.record(request.issue, &evidence).await?;
-            tracing::info!(issue = %request.issue, status = gone.status, "first sign of a deletion");
+            note_first_sign(gone.status, now, request, deps).await?;
             look_again(request, now + deps.confirm_delay, deps).await?;
             Ok(Outcome::Done)
         }
@@ -74,6 +72,22 @@ pub(crate) async fn gone(
             delete_if_allowed(gone, confirmation, evidence, &newest, request, deps).await
         }
     }
+}
+
+async fn note_first_sign(
+    status: u16,
+    first_seen: OffsetDateTime,
+    request: &Request<'_>,
+    deps: &Deps,
+) -> Result<(), Failure> {
+    tracing::info!(issue = %request.issue, status, "first sign of a deletion");
+    let stage = Stage::Seen;
+    let evidence = Evidence {
+        status,
+        first_seen,
+        stage,
+    };
+    Ok(deps.deletions.record(request.issue, &evidence).await?)
 }
 
 /// The issue is there: whatever spoke for its deletion is void.
@@ -101,11 +115,12 @@ fn judge(status: u16, evidence: Option<&Evidence>, cause: &Cause, now: OffsetDat
     if says_gone(cause) {
         return Verdict::Confirmed(Confirmation::Webhook);
     }
-    // Another kind of answer is not "the same again".
-    let Some(evidence) = evidence.filter(|evidence| evidence.status == status) else {
+    let due = |evidence: &Evidence| evidence.first_seen + delay;
+    // Another kind of answer is not "the same again", nor is one long after the second look was due.
+    let counts = |evidence: &&Evidence| evidence.status == status && now < due(evidence) + BELIEVED_FOR;
+    let Some(due) = evidence.filter(counts).map(due) else {
         return Verdict::FirstSign;
     };
-    let due = evidence.first_seen + delay;
     if now < due {
         Verdict::Early(due)
     } else {
@@ -333,6 +348,8 @@ mod tests {
             Verdict::Confirmed(Confirmation::SecondLook)
         );
         assert_eq!(verdict(301, Some(&due), &cause), Verdict::FirstSign, "not the same");
+        let forgotten = evidence(404, DELAY + BELIEVED_FOR, Stage::Seen);
+        assert_eq!(verdict(404, Some(&forgotten), &cause), Verdict::FirstSign);
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Gate {
         until.saturating_duration_since(now)
     }
 
+    /// A look for one message found none: what was held is gone, and nothing is left to show that the part is back.
+    pub(super) fn nothing_waits(&self) {
+        self.succeeded();
+    }
+
     /// A message succeeded, so what was away is back.
     pub(super) fn succeeded(&self) {
         let mut state = self.state.lock().expect("no one panics while holding it");

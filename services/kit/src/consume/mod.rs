@@ -245,10 +245,13 @@ async fn pull_once<H: Handler>(
         };
         let mut permits = vec![first];
         permits.extend((1..most).map_while(|_| Arc::clone(slots).try_acquire_owned().ok()));
-        pull_batch(&consumer, shared, permits, tasks)
+        let came = pull_batch(&consumer, shared, permits, tasks)
             .await
             .map_err(PullError::Failed)?;
         reap(tasks, &shared.settler).await?;
+        if came == 0 && tasks.is_empty() {
+            shared.settler.gate.nothing_waits();
+        }
     }
     Ok(())
 }
@@ -279,17 +282,19 @@ async fn free_slot(slots: &Arc<Semaphore>, stop: &crate::service::Stop) -> Optio
     }
 }
 
-/// Asks for as many messages as there are permits, and starts each as it arrives.
+/// Asks for as many messages as there are permits, and starts each as it arrives; answers how many came.
 async fn pull_batch<H: Handler>(
     consumer: &Consumer<pull::Config>,
     shared: &Arc<Shared<H>>,
     mut permits: Vec<OwnedSemaphorePermit>,
     tasks: &mut JoinSet<()>,
-) -> Result<(), String> {
+) -> Result<usize, String> {
+    let mut came = 0;
     let batch = consumer.batch().max_messages(permits.len()).expires(PULL).messages();
     let mut batch = batch.await.map_err(|error| error.to_string())?;
     while let Some(message) = batch.next().await {
         let message = message.map_err(|error| error.to_string())?;
+        came += 1;
         let Some(permit) = permits.pop() else { break };
         if shared.settler.context.stop.is_asked() || shared.settler.gate.is_closed() {
             give_back(&message).await;
@@ -297,7 +302,7 @@ async fn pull_batch<H: Handler>(
         }
         start(message, permit, shared, tasks);
     }
-    Ok(())
+    Ok(came)
 }
 
 /// Starts the work on a message. Its place behind others of its issue is taken here, in order of arrival.

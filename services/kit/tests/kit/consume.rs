@@ -291,6 +291,29 @@ async fn while_a_part_is_away_the_loop_asks_for_nothing_and_then_for_one_at_a_ti
 }
 
 #[tokio::test]
+async fn a_held_message_that_is_purged_does_not_leave_the_service_unready() {
+    let bench = Bench::start().await;
+    publish_many(&bench, 1..=1).await;
+    let working = bench.work(options(DOWNLOADER_LIVE, 4), move |_, _| {
+        let away = Outcome::Hold {
+            after: Some(Duration::from_millis(500)),
+            why: "the store is away".to_owned(),
+            ready: false,
+        };
+        async move { away }
+    });
+    let not_ready = || async { !bench.context.health.away().await.is_empty() };
+    wait::until_true("it is not ready", SOON, not_ready).await;
+    let stream = bench.broker.jetstream.get_stream(DOWNLOADS).await.unwrap();
+    stream.purge().await.unwrap();
+    wait::until_true("nothing waits, so it is ready", SOON, || async {
+        bench.context.health.away().await.is_empty()
+    })
+    .await;
+    working.stop().await;
+}
+
+#[tokio::test]
 async fn a_limit_is_no_fault_the_service_stays_ready() {
     let bench = Bench::start().await;
     publish_many(&bench, 1..=1).await;

@@ -104,19 +104,27 @@ impl ConsumerSpec {
     }
 }
 
+/// The verbs of `DOWNLOADS`: scheduled, and due.
+pub const DOWNLOADS_VERBS: &[Verb] = &[
+    Verb::Debounce,
+    Verb::Deadline,
+    Verb::Retry(Lane::Download),
+    Verb::Retry(Lane::Backfill),
+    Verb::Download,
+    Verb::Backfill,
+];
+/// The verbs of `INDEXING`.
+pub const INDEXING_VERBS: &[Verb] = &[Verb::Retry(Lane::Index), Verb::Index];
+
 /// Every stream, in the order in which they are made. Replicas are the operator's choice.
 #[must_use]
 pub fn streams() -> Vec<stream::Config> {
-    let downloads = [
-        Verb::Debounce,
-        Verb::Deadline,
-        Verb::Retry(Lane::Download),
-        Verb::Retry(Lane::Backfill),
-        Verb::Download,
-        Verb::Backfill,
-    ];
     vec![
-        queue(DOWNLOADS, &downloads, "Requests to download issues, scheduled and due"),
+        queue(
+            DOWNLOADS,
+            DOWNLOADS_VERBS,
+            "Requests to download issues, scheduled and due",
+        ),
         stream::Config {
             name: ISSUES.to_owned(),
             description: Some("The log: what happened to every issue; kept without an age limit".to_owned()),
@@ -125,11 +133,7 @@ pub fn streams() -> Vec<stream::Config> {
             max_message_size: EVENT_BYTES,
             ..common()
         },
-        queue(
-            INDEXING,
-            &[Verb::Index, Verb::Retry(Lane::Index)],
-            "Requests to index again what the log says",
-        ),
+        queue(INDEXING, INDEXING_VERBS, "Requests to index again what the log says"),
         stream::Config {
             name: DEAD_LETTERS.to_owned(),
             description: Some("What could not succeed, with the reason".to_owned()),

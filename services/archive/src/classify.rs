@@ -21,6 +21,7 @@
 
 use std::collections::BTreeSet;
 
+use bugstream_kit::config::Repository;
 use bugstream_proto::RepoName;
 
 use crate::document::PRIVATE_FLAG;
@@ -40,6 +41,16 @@ pub struct Rules {
     pub private_partner: Option<RepoName>,
     /// Further repositories known to be public.
     pub public: BTreeSet<RepoName>,
+}
+
+impl From<&Repository> for Rules {
+    fn from(repository: &Repository) -> Self {
+        Self {
+            repository: repository.name.clone(),
+            private_partner: repository.private.clone(),
+            public: repository.public.iter().cloned().collect(),
+        }
+    }
 }
 
 /// A side of the privacy wall.

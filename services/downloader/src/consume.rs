@@ -14,8 +14,9 @@ use tracing::{Instrument, Span};
 use crate::Config;
 use crate::cause::coalesce;
 use crate::deps::Deps;
-use crate::download::{Request, download};
+use crate::download::download;
 use crate::failure::Failure;
+use crate::request::Request;
 use crate::stale;
 
 /// Works both lanes until a stop. Each has slots of its own, so that a backfill never takes a live request's place.

@@ -11,8 +11,6 @@
 //!
 //! Never because a list lacks a row.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bugstream_github::{IssueAnswer, RepoAnswer};
@@ -25,14 +23,13 @@ use bugstream_proto::{Change, Event, IssueId, Lane, RepoName};
 use bugstream_telemetry::{metrics, names};
 use prost::Message as _;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
-use crate::cause::{confirming, says_gone};
+use crate::cause::{confirming, contradicts, says_gone};
 use crate::deps::Deps;
-use crate::download::{Request, done, look_again_if_contradicted};
 use crate::failure::Failure;
 use crate::fetch::{Followed, Gone, follow};
 use crate::publish::{last_look, publish};
+use crate::request::{Request, done};
 
 /// How late a second look may come. One that was lost (its queue was purged, say) must not let an answer of months later
 /// confirm a sign that nobody remembers.
@@ -129,12 +126,21 @@ fn judge(status: u16, evidence: Option<&Evidence>, cause: &Cause, now: OffsetDat
 }
 
 /// Schedules another look, on a subject of its own so that it overwrites no waiting webhook.
-pub(crate) async fn look_again(request: &Request<'_>, at: OffsetDateTime, deps: &Deps) -> Result<(), Failure> {
+async fn look_again(request: &Request<'_>, at: OffsetDateTime, deps: &Deps) -> Result<(), Failure> {
     let payload = DownloadRequested::new(request.issue, confirming(&request.cause)).encode_to_vec();
     let again = deps
         .requests
         .retry(Lane::Download, request.issue, payload.into(), 0, at, request.headers);
     Ok(again.await?)
+}
+
+/// One more look after the confirmation delay where GitHub's answer is not what its webhook said.
+async fn look_again_if_contradicted(request: &Request<'_>, gone: bool, deps: &Deps) -> Result<(), Failure> {
+    if contradicts(&request.cause, gone) {
+        tracing::info!(issue = %request.issue, gone, "github's answer is not what its webhook said; looking again later");
+        look_again(request, deps.clock.now() + deps.confirm_delay, deps).await?;
+    }
+    Ok(())
 }
 
 /// A 404 says something about an issue only where its repository and another of its issues answer.
@@ -289,24 +295,6 @@ pub(crate) fn watch_fuse(deletions: &Deletions, context: &Context) {
     });
 }
 
-/// Repositories that answered lately, so that a range with a thousand gaps does not ask for its repository each time.
-#[derive(Debug, Default)]
-pub(crate) struct SeenRepositories(Mutex<HashMap<RepoName, Instant>>);
-
-impl SeenRepositories {
-    const LATELY: Duration = Duration::from_secs(60);
-
-    fn note(&self, name: &RepoName) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(name.clone(), Instant::now());
-    }
-
-    fn lately(&self, name: &RepoName) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(name).is_some_and(|at| at.elapsed() < Self::LATELY)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bugstream_proto::v1::{Delivery, Reason};
@@ -380,15 +368,5 @@ mod tests {
             verdict(404, Some(&blocked), &cause),
             Verdict::Confirmed(Confirmation::SecondLook)
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_repository_is_asked_for_again_after_a_minute() {
-        let (seen, name) = (SeenRepositories::default(), RepoName::new("a", "b").unwrap());
-        assert!(!seen.lately(&name));
-        seen.note(&name);
-        assert!(seen.lately(&name));
-        tokio::time::advance(SeenRepositories::LATELY).await;
-        assert!(!seen.lately(&name));
     }
 }

@@ -5,12 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bugstream_archive::Rules;
 use bugstream_github::Client;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::chance::Chance;
 use bugstream_kit::clock::Clock;
-use bugstream_kit::config::{Repositories, Repository};
+use bugstream_kit::config::Repositories;
 use bugstream_kit::deletions::Deletions;
 use bugstream_kit::log::Log;
 use bugstream_kit::objects::Objects;
@@ -19,8 +18,7 @@ use bugstream_kit::service::Context;
 use bugstream_proto::RepoName;
 
 use crate::Config;
-use crate::deletion::SeenRepositories;
-use crate::failure::Trouble;
+use crate::memory::{SeenRepositories, Trouble};
 use crate::queue::Queue;
 
 #[derive(Debug)]
@@ -78,14 +76,5 @@ impl Deps {
         if told.insert(from.clone()) {
             tracing::warn!(repository = %from, now = %to, "the repository was renamed; put the new name into the configuration");
         }
-    }
-}
-
-/// What is known of the repositories around a mirrored one.
-pub(crate) fn rules(repository: &Repository) -> Rules {
-    Rules {
-        repository: repository.name.clone(),
-        private_partner: repository.private.clone(),
-        public: repository.public.iter().cloned().collect(),
     }
 }

@@ -1,7 +1,5 @@
 //! What a step that failed leads to: the message tries again, everything waits, or the message is put aside.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bugstream_archive::ArchiveError;
@@ -16,9 +14,6 @@ use bugstream_proto::{IssueId, RepoName};
 
 use crate::deps::Deps;
 use crate::queue::QueueError;
-
-/// Different issues in a row that GitHub fails, after which GitHub counts as away.
-const AWAY_AFTER: usize = 3;
 
 /// Why a download did not come to an end. Never quotes content.
 #[derive(Debug, thiserror::Error)]
@@ -103,48 +98,5 @@ fn limited(after: Duration, why: String) -> Outcome {
         after: Some(after),
         why,
         ready: true,
-    }
-}
-
-/// The issues that GitHub failed since it last gave a whole answer. One issue that always fails is that issue's trouble;
-/// several different ones are GitHub's.
-#[derive(Debug, Default)]
-pub(crate) struct Trouble(Mutex<HashSet<IssueId>>);
-
-impl Trouble {
-    /// Notes a failure: the message alone tries again, or everything waits.
-    pub(crate) fn with(&self, issue: &IssueId, why: String) -> Outcome {
-        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.len() < AWAY_AFTER {
-            failed.insert(issue.clone());
-        }
-        if failed.len() < AWAY_AFTER {
-            Outcome::retry(why)
-        } else {
-            Outcome::away(why)
-        }
-    }
-
-    /// GitHub gave a whole answer.
-    pub(crate) fn over(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_issue_that_always_fails_stops_nobody_and_several_stop_all() {
-        let issue = |number| RepoName::new("a", "b").unwrap().issue(number).unwrap();
-        let trouble = Trouble::default();
-        let retries = |number| matches!(trouble.with(&issue(number), "5xx".to_owned()), Outcome::Retry { .. });
-        assert!((0..9).all(|_| retries(1)));
-        assert!(retries(2));
-        assert!(!retries(3), "the third in a row");
-        assert!(!retries(1), "and all after it");
-        trouble.over();
-        assert!(retries(3));
     }
 }

@@ -22,8 +22,10 @@ mod download;
 mod failure;
 mod fetch;
 mod leader;
+mod memory;
 mod publish;
 mod queue;
+mod request;
 mod stale;
 mod store;
 

@@ -6,8 +6,8 @@ use bugstream_kit::log::{LogError, Logged};
 use bugstream_proto::{Event, Nonce, ObjectKey};
 
 use crate::deps::Deps;
-use crate::download::Request;
 use crate::failure::Failure;
+use crate::request::Request;
 
 /// Between two tries of the last look.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use crate::deps::{Deps, rules};
-use crate::download::Request;
+use crate::deps::Deps;
 use crate::failure::Failure;
 use crate::fetch::Whole;
+use crate::request::Request;
 
 /// What of the newest event's objects the next event can name again: same bytes, still there.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ async fn put_one(
 
 /// The marks of the newest event, grown by where the documents of this download belong.
 fn marks(whole: &Whole, newest: Option<&Logged>, request: &Request<'_>) -> Result<v1::Marks, Failure> {
-    let classified = Archived::parse(&whole.issue, &whole.timeline.bytes)?.classify(&rules(request.repository));
+    let classified = Archived::parse(&whole.issue, &whole.timeline.bytes)?.classify(&request.repository.into());
     let before = newest.map_or_else(Marks::default, |newest| Marks::from(&newest.event.marks));
     Ok(before.grow(&classified).into())
 }

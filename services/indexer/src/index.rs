@@ -51,15 +51,10 @@ pub struct Indexer {
 /// The rules of privacy of every mirrored repository.
 #[must_use]
 pub fn rules(repositories: &Repositories) -> HashMap<RepoName, Rules> {
-    let rules = |repository: &bugstream_kit::config::Repository| Rules {
-        repository: repository.name.clone(),
-        private_partner: repository.private.clone(),
-        public: repository.public.iter().cloned().collect(),
-    };
     repositories
         .0
         .iter()
-        .map(|repository| (repository.name.clone(), rules(repository)))
+        .map(|repository| (repository.name.clone(), repository.into()))
         .collect()
 }
 

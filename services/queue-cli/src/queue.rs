@@ -1,6 +1,6 @@
 //! The two queues as a person names them, and the streams behind them.
 
-use bugstream_proto::{Lane, Verb, topology};
+use bugstream_proto::{Verb, topology};
 use clap::ValueEnum;
 
 /// A queue.
@@ -36,15 +36,8 @@ impl Queue {
     /// The verbs of its subjects.
     pub(crate) fn verbs(self) -> &'static [Verb] {
         match self {
-            Self::Download => &[
-                Verb::Debounce,
-                Verb::Deadline,
-                Verb::Retry(Lane::Download),
-                Verb::Retry(Lane::Backfill),
-                Verb::Download,
-                Verb::Backfill,
-            ],
-            Self::Index => &[Verb::Retry(Lane::Index), Verb::Index],
+            Self::Download => topology::DOWNLOADS_VERBS,
+            Self::Index => topology::INDEXING_VERBS,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bugstream_testkit::github::{Options, Simulator, Webhook};
+use bugstream_testkit::github::{FaultKind, Options, Simulator, Storm, Webhook, WebhookRates};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,11 +38,45 @@ struct Arguments {
     /// Requests an hour for each credential
     #[arg(long, default_value_t = 1_000_000)]
     rate_limit: u64,
+    /// The share of answers that go wrong, 0 to 1
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    fault_rate: f64,
+    /// Which answers and webhooks go wrong: the same number, the same ones
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    fault_seed: u64,
+    /// How they go wrong, comma-separated (in every way, if this is left out)
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    faults: Vec<FaultKind>,
+    /// The share of webhooks that are never sent
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    webhooks_lost: f64,
+    /// The share of webhooks that are sent twice
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    webhooks_duplicated: f64,
+    /// The share of webhooks that are sent after a later one
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    webhooks_reordered: f64,
+}
+
+impl Arguments {
+    fn storm(&self) -> Storm {
+        let storm = Storm::new(self.fault_rate, self.fault_seed).webhooks(WebhookRates {
+            lost: self.webhooks_lost,
+            duplicated: self.webhooks_duplicated,
+            reordered: self.webhooks_reordered,
+        });
+        if self.faults.is_empty() {
+            storm
+        } else {
+            storm.of(self.faults.iter().copied())
+        }
+    }
 }
 
 impl From<Arguments> for Options {
     fn from(arguments: Arguments) -> Self {
         Self {
+            storm: Some(arguments.storm()),
             listen: arguments.listen,
             repository: arguments.repository,
             private_repository: arguments.private_repository,

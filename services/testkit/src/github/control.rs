@@ -4,7 +4,9 @@
 //! - `POST /_simulator/issues`: `{"title", "body"}` opens one
 //! - `DELETE /_simulator/issues/{n}`
 //! - `GET /_simulator/requests`: counts by route and issue
-//! - `POST /_simulator/faults`: a [`FaultRule`]; `DELETE` forgets those that wait
+//! - `POST /_simulator/faults`: a [`FaultRule`] for the next answers (`{"fault": {"status": 502}, "times": 3}`) or a [`Storm`]
+//!   from now on (`{"rate": 0.2, "seed": 7, "kinds": ["html"], "webhooks": {"lost": 0.1}}`); `GET` answers how many have met
+//!   somebody; `DELETE` ends all and sends the webhooks that were kept back
 //! - `POST /_simulator/webhook`: `{"url", "secret"}` from now on
 
 use axum::Router;
@@ -14,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Simulator;
@@ -112,7 +115,7 @@ pub(super) fn routes() -> Router<Simulator> {
         .route("/_simulator/issues", post(open))
         .route("/_simulator/issues/{number}", post(edit).delete(delete))
         .route("/_simulator/requests", get(requests))
-        .route("/_simulator/faults", post(fault).delete(no_faults))
+        .route("/_simulator/faults", post(fault).get(faults).delete(no_faults))
         .route("/_simulator/webhook", post(webhook))
 }
 
@@ -152,15 +155,32 @@ async fn requests(Shared(sim): Shared<Simulator>) -> Json<Value> {
     Json(sim.requests().to_json())
 }
 
-async fn fault(Shared(sim): Shared<Simulator>, body: Result<Json<FaultRule>, JsonRejection>) -> Answer {
-    let Json(rule) = body?;
-    sim.fault(rule);
+async fn fault(Shared(sim): Shared<Simulator>, body: Result<Json<Value>, JsonRejection>) -> Answer {
+    let Json(order) = body?;
+    if order.get("fault").is_some() {
+        sim.fault(understood::<FaultRule>(order)?);
+    } else {
+        sim.storm(understood(order)?).map_err(refused)?;
+    }
     Ok(Json(json!({})))
+}
+
+fn understood<T: DeserializeOwned>(order: Value) -> Result<T, Failure> {
+    serde_json::from_value(order).map_err(refused)
+}
+
+fn refused(error: impl Into<anyhow::Error>) -> Failure {
+    Failure(StatusCode::UNPROCESSABLE_ENTITY, format!("{:#}", error.into()))
+}
+
+async fn faults(Shared(sim): Shared<Simulator>) -> Json<Value> {
+    Json(json!({"met": sim.faults_met()}))
 }
 
 async fn no_faults(Shared(sim): Shared<Simulator>) -> Json<Value> {
     sim.clear_faults();
-    Json(json!({}))
+    let released = sim.release_webhooks().await;
+    Json(json!({"deliveries": told(&released)}))
 }
 
 async fn webhook(Shared(sim): Shared<Simulator>, body: Result<Json<WebhookRequest>, JsonRejection>) -> Answer {

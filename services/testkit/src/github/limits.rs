@@ -21,14 +21,56 @@ pub enum Fault {
         /// The header's value; GitHub leaves it out at times.
         retry_after_s: Option<u64>,
     },
+    /// The primary limit is used up, until so many seconds later.
+    PrimaryLimit {
+        /// What `x-ratelimit-reset` says, from now on.
+        resets_in_s: u64,
+    },
     /// A 404 that is not meant: the issue is still there.
     NotFound,
     /// A 410 that says that issues are disabled.
     IssuesDisabled,
-    /// Half of the body, then the connection is cut.
+    /// The connection is closed without a byte of an answer.
+    NoAnswer,
+    /// Half of the body (of an answer without one: half of its head), then the connection is closed.
     Truncated,
+    /// Half of the body as if it were the whole: nothing but the JSON tells.
+    HalfBody,
     /// The right answer, so many milliseconds late.
     Slow(u64),
+    /// The right answer at once, its body in pieces over so many milliseconds.
+    SlowBody(u64),
+    /// A page for people in place of the answer, with status 200.
+    Html,
+    /// The same, called JSON.
+    HtmlAsJson,
+    /// The right body, called HTML.
+    WrongType,
+    /// A list without rows and without further pages. (Other answers stay as they are: nothing could tell an empty
+    /// timeline from a true one.)
+    EmptyList,
+}
+
+impl Fault {
+    /// What it counts as: its name in `POST /_simulator/faults`.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::SecondaryLimit { .. } => "secondary_limit",
+            Self::PrimaryLimit { .. } => "primary_limit",
+            Self::NotFound => "not_found",
+            Self::IssuesDisabled => "issues_disabled",
+            Self::NoAnswer => "no_answer",
+            Self::Truncated => "truncated",
+            Self::HalfBody => "half_body",
+            Self::Slow(_) => "slow",
+            Self::SlowBody(_) => "slow_body",
+            Self::Html => "html",
+            Self::HtmlAsJson => "html_as_json",
+            Self::WrongType => "wrong_type",
+            Self::EmptyList => "empty_list",
+        }
+    }
 }
 
 /// A fault and whom it meets.
@@ -105,6 +147,47 @@ impl Faults {
     }
 }
 
+/// Requests that were under way when a limit was announced can not have obeyed it.
+const UNDER_WAY: Duration = Duration::milliseconds(500);
+
+/// Who was told to wait, and until when: by credential.
+#[derive(Debug, Default)]
+pub(super) struct Waits(HashMap<String, Wait>);
+
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    told: OffsetDateTime,
+    until: OffsetDateTime,
+}
+
+impl Waits {
+    /// Notes that an answer says "wait until then". Who is waiting already has been told when he first was.
+    pub(super) fn tell(&mut self, credential: &str, now: OffsetDateTime, until: OffsetDateTime) {
+        let wait = self.0.entry(credential.to_owned()).or_insert(Wait { told: now, until });
+        if wait.until <= now {
+            wait.told = now;
+        }
+        wait.until = wait.until.max(until);
+    }
+
+    /// Whether this credential knows that it has to wait.
+    pub(super) fn bind(&self, credential: &str, now: OffsetDateTime) -> bool {
+        self.0
+            .get(credential)
+            .is_some_and(|wait| wait.told + UNDER_WAY <= now && now < wait.until)
+    }
+}
+
+/// The next whole second: `x-ratelimit-reset` has no others.
+pub(super) fn whole_second(at: OffsetDateTime) -> OffsetDateTime {
+    let part = i64::from(at.nanosecond());
+    if part == 0 {
+        at
+    } else {
+        at + Duration::nanoseconds(1_000_000_000 - part)
+    }
+}
+
 /// The hourly quota of every credential.
 #[derive(Debug)]
 pub(super) struct Quotas {
@@ -147,7 +230,7 @@ impl Quotas {
 
     /// Leaves a credential `remaining` requests until `ends`.
     pub(super) fn leave(&mut self, credential: &str, remaining: u64, ends: OffsetDateTime) {
-        let used = self.limit.saturating_sub(remaining);
+        let (used, ends) = (self.limit.saturating_sub(remaining), whole_second(ends));
         self.windows.insert(credential.to_owned(), Window { used, ends });
     }
 
@@ -179,7 +262,7 @@ impl Quotas {
     fn window(&mut self, credential: &str, now: OffsetDateTime) -> &mut Window {
         let fresh = Window {
             used: 0,
-            ends: now + Duration::HOUR,
+            ends: whole_second(now + Duration::HOUR),
         };
         let window = self.windows.entry(credential.to_owned()).or_insert(fresh);
         if window.ends <= now {

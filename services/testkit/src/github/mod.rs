@@ -6,7 +6,9 @@
 //!
 //! Everything lives in one [`World`] behind a mutex that is never held across an await.
 
+mod connection;
 mod control;
+mod dice;
 mod edit;
 mod history;
 mod limits;
@@ -16,9 +18,11 @@ mod seed;
 mod serve;
 mod shapes;
 mod state;
+mod storm;
 mod webhook;
 mod words;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,11 +38,14 @@ pub use edit::Which;
 pub use history::Change;
 pub use limits::{Fault, FaultRule};
 pub use requests::{Request, Requests, Route};
+pub use storm::{FaultKind, Storm, WebhookRates};
 pub use webhook::{Delivery, Webhook, sign};
 
-use limits::{Faults, Quotas};
+use connection::{CuttableListener, Switch};
+use limits::{Faults, Quotas, Waits};
 use shapes::RepoRef;
 use state::State;
+use storm::{Fate, Kept, Raging};
 
 /// The title of an issue that waits for a moderator.
 pub const MODERATION_TITLE: &str = shapes::MODERATION_TITLE;
@@ -64,6 +71,8 @@ pub struct Options {
     pub tokens: Vec<String>,
     /// Requests an hour for each credential.
     pub rate_limit: u64,
+    /// Faults by chance from the start.
+    pub storm: Option<Storm>,
 }
 
 impl Default for Options {
@@ -79,6 +88,7 @@ impl Default for Options {
             webhook: None,
             tokens: Vec::new(),
             rate_limit: 5_000,
+            storm: None,
         }
     }
 }
@@ -89,7 +99,12 @@ struct World {
     main: RepoRef,
     partner: RepoRef,
     faults: Faults,
+    storm: Option<Raging>,
+    /// How many faults of each kind have met somebody.
+    met: BTreeMap<&'static str, u64>,
+    kept: Kept,
     quotas: Quotas,
+    waits: Waits,
     requests: Requests,
     tokens: Vec<String>,
     webhook: Option<Webhook>,
@@ -159,9 +174,10 @@ impl Simulator {
             _server: None,
         };
         let router = control::routes().fallback(serve::answer).with_state(handle.clone());
+        let service = router.into_make_service_with_connect_info::<Switch>();
         let mut task = JoinSet::new();
         task.spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            if let Err(error) = axum::serve(CuttableListener(listener), service).await {
                 tracing::error!(%error, "the simulator stopped");
             }
         });
@@ -225,9 +241,28 @@ impl Simulator {
         self.inner.world().faults.0.push(rule);
     }
 
-    /// Forgets the faults that wait.
+    /// Lets things go wrong by chance from now on, in place of what did so far.
+    ///
+    /// # Errors
+    /// A rate outside 0 to 1, or a rate of no kind.
+    pub fn storm(&self, storm: Storm) -> anyhow::Result<()> {
+        let raging = Raging::new(storm)?;
+        self.inner.world().storm = Some(raging);
+        Ok(())
+    }
+
+    /// Forgets the faults that wait, and ends a storm. Webhooks that it kept wait for the next one, or for
+    /// [`Self::release_webhooks`].
     pub fn clear_faults(&self) {
-        self.inner.world().faults.0.clear();
+        let mut world = self.inner.world();
+        world.faults.0.clear();
+        world.storm = None;
+    }
+
+    /// How many faults have met somebody so far, by kind: `status`, `no_answer`, …, `webhook_lost`, ….
+    #[must_use]
+    pub fn faults_met(&self) -> BTreeMap<&'static str, u64> {
+        self.inner.world().met.clone()
     }
 
     /// Sets the hourly quota of every credential, and forgets what was used.
@@ -268,11 +303,23 @@ impl Simulator {
         Some(webhook::deliver(&self.inner.client, &hook, delivery.clone()).await)
     }
 
-    async fn announce(&self, event: &str, body: Vec<u8>) -> Option<Delivery> {
-        if self.inner.world().muted {
-            return None;
+    /// Sends the webhooks that a storm kept back, the latest first, and returns them.
+    pub async fn release_webhooks(&self) -> Vec<Delivery> {
+        let due = self.inner.world().kept.release();
+        self.send_all(due).await
+    }
+
+    async fn announce(&self, event: &str, body: Vec<u8>) -> Vec<Delivery> {
+        let due = self.inner.world().due_with(Delivery::new(delivery_id(), event, body));
+        self.send_all(due).await
+    }
+
+    async fn send_all(&self, due: Vec<Delivery>) -> Vec<Delivery> {
+        let mut made = Vec::new();
+        for delivery in due {
+            made.extend(self.redeliver(&delivery).await);
         }
-        self.send(event, body).await
+        made
     }
 }
 
@@ -290,6 +337,26 @@ fn delivery_id() -> String {
 }
 
 impl World {
+    /// What befalls a request: what was ordered for it, else what the storm brings.
+    fn fault(&mut self, route: Route, issue: Option<u64>) -> Option<Fault> {
+        let by_chance = self.storm.as_mut().and_then(|storm| storm.take(route, issue));
+        let fault = self.faults.take(route, issue).or(by_chance)?;
+        *self.met.entry(fault.name()).or_default() += 1;
+        Some(fault)
+    }
+
+    /// What is to be sent now that this delivery came up: nothing, itself, itself twice, others that it overtook.
+    fn due_with(&mut self, delivery: Delivery) -> Vec<Delivery> {
+        if self.muted {
+            return vec![];
+        }
+        let fate = self.storm.as_mut().map_or(Fate::Sent, Raging::fate);
+        if let Some(name) = fate.name() {
+            *self.met.entry(name).or_default() += 1;
+        }
+        self.kept.due(delivery, fate)
+    }
+
     fn new(options: Options) -> anyhow::Result<Self> {
         let fresh = || {
             State::seeded(
@@ -310,6 +377,10 @@ impl World {
             main,
             partner,
             faults: Faults::default(),
+            storm: options.storm.map(Raging::new).transpose()?,
+            met: BTreeMap::new(),
+            kept: Kept::default(),
+            waits: Waits::default(),
             quotas: Quotas::new(options.rate_limit),
             requests: Requests::default(),
             tokens: options.tokens,

@@ -47,6 +47,7 @@ pub struct Request {
 pub struct Requests {
     counts: BTreeMap<(Route, Option<u64>), u64>,
     latest: VecDeque<Request>,
+    while_told_to_wait: u64,
 }
 
 impl Requests {
@@ -56,6 +57,18 @@ impl Requests {
             self.latest.pop_front();
         }
         self.latest.push_back(request);
+    }
+
+    pub(super) fn came_while_told_to_wait(&mut self) {
+        self.while_told_to_wait += 1;
+    }
+
+    /// How many came although a limit had told their credential to wait: until `x-ratelimit-reset`, for `retry-after`,
+    /// or for a minute where a secondary limit says nothing. A client that obeys has none. What came within half a
+    /// second of the limit's answer was under way and is not counted.
+    #[must_use]
+    pub fn while_told_to_wait(&self) -> u64 {
+        self.while_told_to_wait
     }
 
     /// How many there were of that kind, for that issue.
@@ -85,7 +98,8 @@ impl Requests {
         self.latest.iter()
     }
 
-    /// The counts as `GET /_simulator/requests` answers: `{"total", "routes": {route: n}, "issues": {n: {route: n}}}`.
+    /// The counts as `GET /_simulator/requests` answers: `{"total", "while_told_to_wait", "routes": {route: n},
+    /// "issues": {n: {route: n}}}`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let mut routes: BTreeMap<Route, u64> = BTreeMap::new();
@@ -96,6 +110,7 @@ impl Requests {
                 issues.entry(number).or_default().insert(route, *count);
             }
         }
-        serde_json::json!({"total": self.total(), "routes": routes, "issues": issues})
+        let waiting = self.while_told_to_wait;
+        serde_json::json!({"total": self.total(), "while_told_to_wait": waiting, "routes": routes, "issues": issues})
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, macros::datetime};
 
+use super::dice::Dice;
 use super::history::{By, Change, Draft};
 use super::shapes::{self, MODERATION_BODY, MODERATION_TITLE, RepoRef};
 use super::words::{
@@ -47,30 +48,7 @@ enum Kind {
     Accepted,
 }
 
-/// SplitMix64: eight lines that never change, so that a seed means the same for ever, whatever a library does.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number from `from` to `to`, both included.
-    fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.roll() % (to - from + 1)
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.roll() % 100 < percent
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[usize::try_from(self.roll() % from.len() as u64).expect("smaller than the length of a slice")]
-    }
-
     fn person(&mut self) -> &'static str {
         self.pick::<&str>(PEOPLE)
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State as Shared;
+use axum::extract::{ConnectInfo, State as Shared};
 use axum::response::Response;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -15,6 +15,7 @@ use sha2::Digest as _;
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 
+use super::connection::Switch;
 use super::limits::{Fault, Quota};
 use super::page::{self, Query};
 use super::requests::{Request, Route};
@@ -49,23 +50,47 @@ struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: String,
-    cut: bool,
+    flow: Flow,
+}
+
+/// How an answer reaches its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Whole,
+    /// Not at all.
+    None,
+    /// Half of it.
+    Half,
+    /// Over so many milliseconds.
+    Slow(u64),
 }
 
 /// The handler of everything outside `/_simulator`.
-pub(super) async fn answer(Shared(sim): Shared<Simulator>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn answer(
+    Shared(sim): Shared<Simulator>,
+    ConnectInfo(connection): ConnectInfo<Switch>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let ask = Ask::read(&method, &uri, &headers);
-    let (reply, late) = {
-        let mut world = sim.inner.world();
-        let fault = world.faults.take(ask.route, ask.number);
-        let reply = faulty(fault.as_ref(), &ask, &mut world);
-        (reply, if let Some(Fault::Slow(ms)) = fault { ms } else { 0 })
-    };
+    let (reply, late) = decide(&ask, &mut sim.inner.world());
     if late > 0 {
         tokio::time::sleep(Duration::from_millis(late)).await;
     }
     note(&sim, &ask, reply.status);
-    reply.respond()
+    reply.respond(&connection)
+}
+
+/// The answer, and by how many milliseconds it is late.
+fn decide(ask: &Ask, world: &mut World) -> (Reply, u64) {
+    let now = world.now();
+    if ask.route != Route::RateLimit && world.waits.bind(&ask.credential, now) {
+        world.requests.came_while_told_to_wait();
+    }
+    let fault = world.fault(ask.route, ask.number);
+    let late = if let Some(Fault::Slow(ms)) = fault { ms } else { 0 };
+    (faulty(fault.as_ref(), ask, world), late)
 }
 
 fn note(sim: &Simulator, ask: &Ask, status: u16) {
@@ -133,16 +158,42 @@ fn route(path: &str) -> (Route, Option<Key>, Option<u64>) {
 }
 
 fn faulty(fault: Option<&Fault>, ask: &Ask, world: &mut World) -> Reply {
-    match fault {
-        Some(Fault::Status(status)) => Reply::error(*status, "Server Error"),
-        Some(Fault::SecondaryLimit { status, retry_after_s }) => Reply::secondary(*status, *retry_after_s),
-        Some(Fault::NotFound) => Reply::error(404, "Not Found"),
-        Some(Fault::IssuesDisabled) => Reply::error(410, "Issues are disabled for this repo"),
-        Some(Fault::Truncated) => Reply {
-            cut: true,
-            ..within_quota(ask, world)
-        },
-        Some(Fault::Slow(_)) | None => within_quota(ask, world),
+    let Some(fault) = fault else {
+        return within_quota(ask, world);
+    };
+    match *fault {
+        Fault::Status(status) => Reply::error(status, "Server Error"),
+        Fault::SecondaryLimit { status, retry_after_s } => secondary(ask, world, status, retry_after_s),
+        Fault::PrimaryLimit { resets_in_s } => {
+            let ends = world.now() + Duration::from_secs(resets_in_s);
+            world.quotas.leave(&ask.credential, 0, ends);
+            within_quota(ask, world)
+        }
+        Fault::NotFound => counted(Reply::error(404, "Not Found"), ask, world),
+        Fault::IssuesDisabled => counted(Reply::error(410, DISABLED), ask, world),
+        Fault::Html => Reply::page("text/html; charset=utf-8"),
+        Fault::HtmlAsJson => Reply::page("application/json; charset=utf-8"),
+        _ => within_quota(ask, world).spoiled(fault, ask),
+    }
+}
+
+/// An answer of the API, which costs a request like any other.
+fn counted(reply: Reply, ask: &Ask, world: &mut World) -> Reply {
+    let now = world.now();
+    world.quotas.spend(&ask.credential, now);
+    reply.with_quota(world.quotas.look(&ask.credential, now))
+}
+
+fn secondary(ask: &Ask, world: &mut World, status: u16, retry_after_s: Option<u64>) -> Reply {
+    let (now, wait) = (world.now(), retry_after_s.unwrap_or(UNSAID_S));
+    world.waits.tell(&ask.credential, now, now + Duration::from_secs(wait));
+    let reply = Reply::error(
+        status,
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+    );
+    match retry_after_s {
+        Some(seconds) => reply.with("retry-after", seconds.to_string()),
+        None => reply,
     }
 }
 
@@ -153,9 +204,7 @@ fn within_quota(ask: &Ask, world: &mut World) -> Reply {
     }
     let free = ask.route == Route::RateLimit;
     if !free && !world.quotas.spend(&ask.credential, now) {
-        let who = shapes::id_of(&ask.credential);
-        let reply = Reply::error(403, &format!("API rate limit exceeded for user ID {who}."));
-        return reply.with_quota(world.quotas.look(&ask.credential, now));
+        return exhausted(ask, world);
     }
     let reply = if free {
         rate_limit(world.quotas.look(&ask.credential, now))
@@ -167,6 +216,13 @@ fn within_quota(ask: &Ask, world: &mut World) -> Reply {
         world.quotas.give_back(&ask.credential, now);
     }
     reply.with_quota(world.quotas.look(&ask.credential, now))
+}
+
+fn exhausted(ask: &Ask, world: &mut World) -> Reply {
+    let (now, who) = (world.now(), shapes::id_of(&ask.credential));
+    let quota = world.quotas.look(&ask.credential, now);
+    world.waits.tell(&ask.credential, now, quota.resets);
+    Reply::error(403, &format!("API rate limit exceeded for user ID {who}.")).with_quota(quota)
 }
 
 fn rate_limit(quota: Quota) -> Reply {
@@ -204,9 +260,7 @@ fn object(ask: &Ask, world: &World) -> Reply {
     }
     match ask.route {
         Route::Repository => repository_reply(repository),
-        Route::Issue | Route::Timeline | Route::List if !repository.about.has_issues => {
-            Reply::error(410, "Issues are disabled for this repo")
-        }
+        Route::Issue | Route::Timeline | Route::List if !repository.about.has_issues => Reply::error(410, DISABLED),
         Route::List => list(ask, repository),
         Route::Issue | Route::Timeline => one(ask, repository),
         Route::RateLimit | Route::Other => Reply::error(404, "Not Found"),
@@ -386,6 +440,12 @@ impl Ask {
     }
 }
 
+/// GitHub's words for a repository without issues.
+const DISABLED: &str = "Issues are disabled for this repo";
+
+/// How long a client has to wait where a secondary limit does not say: "at least one minute", GitHub's documentation says.
+const UNSAID_S: u64 = 60;
+
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
 impl Reply {
@@ -394,7 +454,7 @@ impl Reply {
             status: 200,
             headers: vec![],
             body,
-            cut: false,
+            flow: Flow::Whole,
         }
     }
 
@@ -406,15 +466,27 @@ impl Reply {
         }
     }
 
-    fn secondary(status: u16, retry_after_s: Option<u64>) -> Self {
-        let reply = Self::error(
-            status,
-            "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
-        );
-        match retry_after_s {
-            Some(seconds) => reply.with("retry-after", seconds.to_string()),
-            None => reply,
+    /// What a load balancer shows to people when something is wrong.
+    fn page(content_type: &str) -> Self {
+        let body = "<!DOCTYPE html>\n<html><head><title>Unicorn!</title></head><body><p>We had issues producing the response to your request.</p></body></html>";
+        Self::json(body.to_owned()).with("content-type", content_type.to_owned())
+    }
+
+    /// The right answer, not as it should be.
+    fn spoiled(mut self, fault: &Fault, ask: &Ask) -> Self {
+        match *fault {
+            Fault::NoAnswer => self.flow = Flow::None,
+            Fault::Truncated => self.flow = Flow::Half,
+            Fault::SlowBody(ms) => self.flow = Flow::Slow(ms),
+            Fault::HalfBody => self.body = half(&self.body).to_owned(),
+            Fault::WrongType => return self.with("content-type", "text/html; charset=utf-8".to_owned()),
+            Fault::EmptyList if ask.route == Route::List && self.status == 200 => {
+                self.body = "[]".to_owned();
+                self.headers.retain(|(name, _)| *name != "link" && *name != "etag");
+            }
+            _ => {}
         }
+        self
     }
 
     fn with(mut self, name: &'static str, value: String) -> Self {
@@ -471,14 +543,27 @@ impl Reply {
         }
     }
 
-    fn respond(self) -> Response {
-        let mut response = Response::new(if self.cut {
-            cut(self.body)
-        } else {
-            Body::from(self.body)
-        });
+    fn respond(self, connection: &Switch) -> Response {
+        let length = self.body.len();
+        let body = match self.flow {
+            Flow::None => {
+                connection.cut_after(0);
+                Body::empty()
+            }
+            Flow::Half if self.body.is_empty() => {
+                connection.cut_after(HALF_A_HEAD);
+                Body::empty()
+            }
+            Flow::Half => cut(self.body),
+            Flow::Slow(ms) => slowly(self.body, Duration::from_millis(ms)),
+            Flow::Whole => Body::from(self.body),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
+        if matches!(self.flow, Flow::Slow(_)) {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
         for (name, value) in common_headers().into_iter().chain(self.headers) {
             if let Ok(value) = value.parse() {
                 headers.insert(name, value);
@@ -486,6 +571,15 @@ impl Reply {
         }
         response
     }
+}
+
+/// Bytes of a head, which has more than 300.
+const HALF_A_HEAD: usize = 150;
+
+/// The first half of a text.
+fn half(text: &str) -> &str {
+    let middle = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at));
+    &text[..middle.unwrap_or(0)]
 }
 
 fn common_headers() -> Vec<(&'static str, String)> {
@@ -509,4 +603,17 @@ fn cut(body: String) -> Body {
         Err(std::io::Error::other("cut on command"))
     };
     Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(broken)))
+}
+
+/// A body in pieces, the last of them when the time is over.
+fn slowly(body: String, over: Duration) -> Body {
+    const PIECES: usize = 5;
+    let body = Bytes::from(body);
+    let size = body.len().div_ceil(PIECES).max(1);
+    let pieces = (0..body.len().div_ceil(size)).map(move |i| body.slice(i * size..((i + 1) * size).min(body.len())));
+    let pieces = stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(over / u32::try_from(PIECES).unwrap_or(1)).await;
+        Ok::<_, std::io::Error>(piece)
+    });
+    Body::from_stream(pieces)
 }

@@ -12,6 +12,7 @@ mod recorded;
 mod seed;
 mod servers;
 mod state;
+mod storm;
 mod webhooks;
 
 use bugstream_testkit::github::{Options, Simulator};

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bugstream_testkit::fixtures;
-use bugstream_testkit::github::{Change, Delivery, Options, Simulator, Webhook, sign};
+use bugstream_testkit::github::{Change, Delivery, Options, Simulator, Storm, Webhook, WebhookRates, sign};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
@@ -171,6 +171,86 @@ async fn a_refused_or_muted_delivery_does_not_undo_the_change() {
         "a redelivery keeps its id"
     );
     assert_eq!(seen[0].1, seen[1].1);
+}
+
+fn ids(seen: &Seen) -> Vec<String> {
+    let seen = seen.lock().unwrap();
+    seen.iter()
+        .map(|(headers, _)| headers["x-github-delivery"].to_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Titles in the order of their arrival, after 60 edits under these rates.
+async fn arrived(rates: WebhookRates, seed: u64) -> Vec<u64> {
+    let (sim, seen, _task) = with_receiver(StatusCode::ACCEPTED).await;
+    sim.storm(Storm::new(0.0, seed).webhooks(rates)).unwrap();
+    for edit in 0..60 {
+        sim.edit(42, [Change::Title(edit.to_string())]).await.unwrap();
+    }
+    sim.release_webhooks().await;
+    assert_eq!(
+        sim.issue(42).unwrap()["title"],
+        "59",
+        "the truth is what it is whatever is told"
+    );
+    let told: u64 = sim.faults_met().values().sum();
+    let (all, distinct) = (
+        ids(&seen),
+        ids(&seen).into_iter().collect::<std::collections::HashSet<_>>(),
+    );
+    assert!(told > 0 || all.len() == 60);
+    assert_eq!(
+        all.len() - distinct.len(),
+        usize::try_from(sim.faults_met().get("webhook_duplicated").copied().unwrap_or(0)).unwrap()
+    );
+    let seen = seen.lock().unwrap();
+    let title = |body: &Bytes| {
+        serde_json::from_slice::<Value>(body).unwrap()["issue"]["title"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    seen.iter().map(|(_, body)| title(body)).collect()
+}
+
+#[tokio::test]
+async fn webhooks_are_lost_doubled_and_overtaken_by_rate_and_seed() {
+    let some = 0.3;
+    let lost = arrived(
+        WebhookRates {
+            lost: some,
+            ..WebhookRates::default()
+        },
+        7,
+    )
+    .await;
+    assert!((30..=52).contains(&lost.len()) && lost.is_sorted(), "{lost:?}");
+    let doubled = arrived(
+        WebhookRates {
+            duplicated: some,
+            ..WebhookRates::default()
+        },
+        7,
+    )
+    .await;
+    assert!((68..=90).contains(&doubled.len()) && doubled.is_sorted(), "{doubled:?}");
+    let mixed = arrived(
+        WebhookRates {
+            reordered: some,
+            ..WebhookRates::default()
+        },
+        7,
+    )
+    .await;
+    assert!(mixed.len() == 60 && !mixed.is_sorted(), "{mixed:?}");
+    let all = WebhookRates {
+        lost: some,
+        duplicated: some,
+        reordered: some,
+    };
+    assert_eq!(arrived(all, 9).await, arrived(all, 9).await, "a seed repeats");
+    assert_eq!(arrived(WebhookRates::default(), 7).await, (0..60).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -51,14 +51,26 @@ struct Target {
 
 /// Compiles every program, telling how many crates are done.
 pub(crate) fn programs(board: &Board) -> Result<Programs> {
+    build(&PROGRAMS, &[], board)
+}
+
+/// Compiles some programs (each with the package that has it) as they are released, telling how many crates are done.
+pub(crate) fn optimised(programs: &[(&str, &str)], board: &Board) -> Result<Programs> {
+    build(programs, &["--release"], board)
+}
+
+fn build(programs: &[(&str, &str)], flags: &[&str], board: &Board) -> Result<Programs> {
     let part = board.part("services");
     part.say("compiling", "");
     let errors = log("compile");
+    let folder = errors.parent().context("a log lies in a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let file = fs::File::create(&errors).with_context(|| format!("cannot write {}", errors.display()))?;
     let mut command = cargo();
-    command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);
-    for (_, package) in PROGRAMS {
-        command.args(["--package", package]);
+    command.args(["build", "--message-format=json-render-diagnostics"]);
+    command.args(flags);
+    for (program, package) in programs {
+        command.args(["--package", package, "--bin", program]);
     }
     let mut child = command
         .stdout(Stdio::piped())
@@ -66,7 +78,7 @@ pub(crate) fn programs(board: &Board) -> Result<Programs> {
         .spawn()
         .context("cannot start cargo build")?;
     let messages = BufReader::new(child.stdout.take().context("cargo build has an output")?);
-    let programs = follow(messages, crates(), &part)?;
+    let programs = follow(messages, crates(programs), &part)?;
     if !child.wait().context("cannot wait for cargo build")?.success() {
         bail!("the services do not compile; {}", log_tail(&errors));
     }
@@ -97,10 +109,10 @@ fn follow(messages: impl BufRead, total: usize, part: &Part) -> Result<Programs>
 }
 
 /// How many crates there are to compile; 0 if cargo does not say.
-fn crates() -> usize {
+fn crates(programs: &[(&str, &str)]) -> usize {
     let mut command = cargo();
     command.args(["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
-    for (_, package) in PROGRAMS {
+    for (_, package) in programs {
         command.args(["--package", package]);
     }
     let Ok(output) = command.stderr(Stdio::null()).output() else {

@@ -1,5 +1,6 @@
 //! `cargo stack`: the whole pipeline on one machine with the real servers, and all checks and tests against them.
 
+mod bench;
 mod checkout;
 mod compile;
 mod down;
@@ -42,6 +43,7 @@ enum Command {
     Edit(edit::Arguments),
     Down(down::Arguments),
     Test(test::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Edit(arguments) => edit::run(&arguments),
         Command::Down(_) => down::run(),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     done.unwrap_or_else(|error| {
         report(&error);

@@ -4,6 +4,7 @@
 //! folders, names and ports, cleaned up on drop; only GitHub is simulated, since no test may need the real one.
 //! What the environment must provide, `cargo stack test` does; a test without it fails, it is never skipped.
 
+pub mod bench;
 pub mod elastic;
 pub mod fixtures;
 pub mod github;

@@ -8,5 +8,6 @@ mod example;
 mod journeys;
 mod recorded;
 mod repair;
+mod secrets;
 mod stage;
 mod trace;

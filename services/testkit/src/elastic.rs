@@ -29,6 +29,15 @@ impl Elastic {
     /// If there is no node: `cargo stack test` starts one.
     #[must_use]
     pub fn shared() -> Self {
+        Self::at(&crate::provided(NODE))
+    }
+
+    /// Takes a fresh prefix on a node of the caller's own.
+    ///
+    /// # Panics
+    /// Never: a client without options can be built.
+    #[must_use]
+    pub fn at(node: &str) -> Self {
         crate::install_tls();
         let client = reqwest::Client::builder()
             .timeout(PATIENCE)
@@ -36,7 +45,7 @@ impl Elastic {
             .build()
             .expect("a client without options");
         Self {
-            node: crate::provided(NODE).trim_end_matches('/').to_owned(),
+            node: node.trim_end_matches('/').to_owned(),
             prefix: format!("t{}-", &crate::nonce()[..12]),
             client,
         }

@@ -9,6 +9,9 @@ pub mod elastic;
 pub mod fixtures;
 pub mod github;
 pub mod nats;
+pub mod process;
+pub mod proxy;
+pub mod rig;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Nats {
     // Taken out only while a blocking call has it.
     server: Option<server::Nats>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Nats {
@@ -27,15 +27,26 @@ impl Nats {
     /// # Panics
     /// If there is no binary (`cargo stack test` provides it) or it does not start: without it, no test means anything.
     pub async fn start() -> Self {
-        let binary = crate::provided(BINARY);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let options = server::NatsOptions::new(binary, folder.path());
+        let nats = Self::start_in(folder.path()).await;
+        Self {
+            _folder: Some(folder),
+            ..nats
+        }
+    }
+
+    /// Starts a server whose data lie in a folder of the caller's, which outlives it.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_in(folder: &std::path::Path) -> Self {
+        let options = server::NatsOptions::new(crate::provided(BINARY), folder);
         let server = blocking(move || server::Nats::start(options))
             .await
             .expect("nats-server starts");
         Self {
             server: Some(server),
-            _folder: folder,
+            _folder: None,
         }
     }
 
@@ -43,6 +54,12 @@ impl Nats {
     #[must_use]
     pub fn url(&self) -> String {
         self.server().url()
+    }
+
+    /// Process id of the server.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server().pid()
     }
 
     /// A connection of its own.

@@ -16,11 +16,12 @@ Examples:
   queue-cli COMMAND --help                 more examples
 
 Exit codes:
-  0  done
-  1  could not be done: a server is away or refuses
+  0  done; verify: no difference
+  1  could not be done: a server is away or refuses; verify: something differs
   2  wrong use or configuration";
 
-/// Puts issues into Bugstream's queues by hand, counts and empties the queues, decides about held deletions.
+/// Puts issues into Bugstream's queues by hand, counts and empties the queues, decides about held deletions,
+/// verifies the mirror.
 #[derive(Debug, Parser)]
 #[command(name = "queue-cli", version, after_help = EXIT_CODES, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -67,6 +68,8 @@ pub enum Command {
     /// Decide about deletions that the fuse holds back
     #[command(subcommand)]
     Deletions(Deletions),
+    /// Compare the log, the objects and Elasticsearch, and report every difference
+    Verify(Verify),
     /// Print a completion script for a shell
     Completion(Completion),
     /// Do nothing: the old system's containers were started with it
@@ -168,6 +171,26 @@ pub struct Purge {
     /// Say what would go, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `verify`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli verify
+  queue-cli verify --against-github        asks GitHub for every issue: two requests each, or more
+  queue-cli verify --repair                then verify again when the queues are empty
+
+Exit code 0 says that nothing differs, 1 that something does (repaired or not) or that a part could
+not be asked: then there is no result on standard output. Without --repository, all configured
+repositories are compared. What waits in a queue or is being indexed is reported as a difference.")]
+pub struct Verify {
+    /// Queue what mends the differences, and remove documents and objects of issues that are gone
+    #[arg(long)]
+    pub repair: bool,
+    /// Compare with GitHub too
+    #[arg(long)]
+    pub against_github: bool,
 }
 
 /// `completion SHELL`

@@ -3,7 +3,7 @@
 use async_nats::ConnectError;
 use bugstream_github::Client;
 use bugstream_kit::broker::Broker;
-use bugstream_kit::config::{Github, Nats, Repositories, Settings};
+use bugstream_kit::config::{Github, Nats, Repositories, Repository, Settings};
 use bugstream_kit::service::Context;
 use bugstream_proto::RepoName;
 
@@ -65,6 +65,20 @@ impl Deps {
             }
             _ => Ok(named.clone()),
         }
+    }
+
+    /// The configured repositories, or the named one of them. One that is not configured is refused: what is private in
+    /// it is not known.
+    ///
+    /// # Errors
+    /// [`Failure`] as for [`Self::repository`].
+    pub(crate) fn configured(&self) -> Result<Vec<Repository>, Failure> {
+        let named = self.named()?;
+        let all = Repositories::read(&self.settings)?.0;
+        Ok(all
+            .into_iter()
+            .filter(|one| named.as_ref().is_none_or(|name| *name == one.name))
+            .collect())
     }
 
     /// NATS, with its streams in line with the contract.

@@ -76,7 +76,7 @@ impl Updated {
     }
 }
 
-fn may_pass(error: &Error) -> bool {
+pub(crate) fn may_pass(error: &Error) -> bool {
     matches!(
         error,
         Error::Server { .. } | Error::Transport(_) | Error::Malformed { .. }
@@ -84,7 +84,7 @@ fn may_pass(error: &Error) -> bool {
 }
 
 /// An error with its causes in one line.
-fn whole(error: &dyn std::error::Error) -> String {
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::usage;
 
 /// The sections of the configuration that some command reads.
-const SECTIONS: &[&str] = &["nats", "github"];
+const SECTIONS: &[&str] = &["nats", "object_store", "elasticsearch", "github"];
 
 /// A command, ready to be carried out.
 #[derive(Debug)]

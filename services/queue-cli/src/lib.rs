@@ -1,5 +1,5 @@
-//! The operator's front door: puts issues into the queues by hand, counts and empties the queues, and decides about
-//! held deletions.
+//! The operator's front door: puts issues into the queues by hand, counts and empties the queues, decides about held
+//! deletions, and verifies the mirror.
 //!
 //! Its command lines and the line `download.length = N` are the old system's, so that habits and scripts go on working.
 //!
@@ -10,7 +10,7 @@
 //!
 //! What it is not: a service. It connects once, fails within seconds and says what to do.
 //!
-//! One file a command; `invocation` reads the command line, `enqueue` publishes, `queue` knows what lies in a queue,
+//! One file a command (a folder for `verify`); `invocation` reads the command line, `enqueue` publishes, `queue` knows what lies in a queue,
 //! `github` asks GitHub.
 
 mod add;
@@ -31,13 +31,14 @@ mod purge;
 mod queue;
 mod report;
 mod usage;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use bugstream_kit::config::{Settings, Telemetry};
 
-pub use cli::{Command, Output};
+pub use cli::{Command, Output, Verify};
 pub use deps::Deps;
 pub use failure::Failure;
 pub use progress::{Progress, Screen};
@@ -98,6 +99,7 @@ pub async fn execute(command: &Command, deps: &Deps, progress: &mut Progress<'_>
         Command::Length(length) => length::run(length, deps).await,
         Command::Purge(purge) => purge::run(purge, deps).await,
         Command::Deletions(deletions) => deletions::run(deletions, deps).await,
+        Command::Verify(asked) => verify::run(asked, deps, progress).await,
         Command::Completion(completion) => Ok(completion::run(completion)),
         Command::Noop => Ok(Report::nothing()),
     }
@@ -105,18 +107,18 @@ pub async fn execute(command: &Command, deps: &Deps, progress: &mut Progress<'_>
 
 async fn finish(asked: Result<Asked, Failure>, screen: &mut Screen<'_>) -> u8 {
     let result = match asked {
-        Ok(Asked::Help(text)) => Ok(text),
+        Ok(Asked::Help(text)) => Ok((text, 0)),
         Ok(Asked::Run(invocation)) => answer(*invocation, screen).await,
         Err(failure) => Err(failure),
     };
     screen.finish(result)
 }
 
-async fn answer(invocation: Invocation, screen: &mut Screen<'_>) -> Result<String, Failure> {
+async fn answer(invocation: Invocation, screen: &mut Screen<'_>) -> Result<(String, u8), Failure> {
     let mut progress = screen.progress();
     let result = Box::pin(execute(&invocation.command, &invocation.deps, &mut progress)).await;
     progress.clear();
-    result.map(|report| report.render(invocation.output))
+    result.map(|report| (report.render(invocation.output), report.exit_code()))
 }
 
 fn start_telemetry(settings: &Settings) -> Result<bugstream_telemetry::Telemetry, Failure> {

@@ -47,17 +47,19 @@ impl<'a> Screen<'a> {
             shown: Instant::now(),
             drawn: false,
             total: None,
+            done: "queued",
         }
     }
 
     /// Writes a result to where it belongs, and returns the exit code.
-    pub(crate) fn finish(&mut self, result: Result<String, Failure>) -> u8 {
-        let result = result.and_then(|text| {
+    pub(crate) fn finish(&mut self, result: Result<(String, u8), Failure>) -> u8 {
+        let result = result.and_then(|(text, code)| {
             let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-            written.map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+            written.map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))?;
+            Ok(code)
         });
         match result {
-            Ok(()) => 0,
+            Ok(code) => code,
             Err(failure) => {
                 // With standard error gone too there is no one left to tell; the exit code tells it.
                 let _ = writeln!(self.err, "{failure}");
@@ -76,6 +78,8 @@ pub struct Progress<'a> {
     shown: Instant,
     drawn: bool,
     total: Option<u64>,
+    /// What becomes of each.
+    done: &'static str,
 }
 
 impl Progress<'_> {
@@ -84,10 +88,15 @@ impl Progress<'_> {
         self.total = Some(total);
     }
 
+    /// Says what is done with each, where that is not queueing.
+    pub(crate) fn doing(&mut self, done: &'static str) {
+        self.done = done;
+    }
+
     /// Shows that `done` are done, if it is time to show something.
     pub(crate) fn step(&mut self, done: u64) {
         if self.shown.elapsed() >= self.every {
-            let line = line(done, self.total, self.begin.elapsed());
+            let line = line(done, self.done, self.total, self.begin.elapsed());
             self.show(&line);
         }
     }
@@ -113,11 +122,11 @@ impl Progress<'_> {
     }
 }
 
-fn line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
+fn line(done: u64, how: &str, total: Option<u64>, elapsed: Duration) -> String {
     let Some(total) = total else {
-        return format!("{} queued", thousands(done));
+        return format!("{} {how}", thousands(done));
     };
-    let so_far = format!("{} of {} queued", thousands(done), thousands(total));
+    let so_far = format!("{} of {} {how}", thousands(done), thousands(total));
     if done == 0 || elapsed < Duration::from_secs(1) {
         return so_far;
     }
@@ -133,13 +142,16 @@ mod tests {
     #[test]
     fn the_line_says_how_far_and_how_long() {
         let table = [
-            (line(1_234, None, Duration::from_secs(5)), "1,234 queued"),
-            (line(0, Some(10), Duration::from_secs(5)), "0 of 10 queued"),
+            (line(1_234, "queued", None, Duration::from_secs(5)), "1,234 queued"),
+            (line(0, "queued", Some(10), Duration::from_secs(5)), "0 of 10 queued"),
             (
-                line(50_000, Some(200_000), Duration::from_secs(5)),
-                "50,000 of 200,000 queued · 15 s left",
+                line(50_000, "compared", Some(200_000), Duration::from_secs(5)),
+                "50,000 of 200,000 compared · 15 s left",
             ),
-            (line(5, Some(10), Duration::from_millis(500)), "5 of 10 queued"),
+            (
+                line(5, "queued", Some(10), Duration::from_millis(500)),
+                "5 of 10 queued",
+            ),
         ];
         for (found, wanted) in table {
             assert_eq!(found, wanted);

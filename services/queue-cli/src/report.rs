@@ -11,12 +11,25 @@ use crate::cli::Output;
 pub struct Report {
     human: String,
     json: Value,
+    exit_code: u8,
 }
 
 impl Report {
     /// A result in both forms; `human` without a newline at its end.
     pub(crate) fn new(human: String, json: Value) -> Self {
-        Self { human, json }
+        let exit_code = 0;
+        Self { human, json, exit_code }
+    }
+
+    /// The same as a result that is not as one would wish: exit code 1.
+    pub(crate) fn that_differs(self) -> Self {
+        Self { exit_code: 1, ..self }
+    }
+
+    /// 0, or 1 for a comparison that found a difference.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
     }
 
     /// A command that has nothing to say.

@@ -9,13 +9,14 @@ use crate::failure::Failure;
 use crate::queue::Queue;
 
 /// Every command with its arguments. `<QUEUE>` becomes the queue that was typed.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 9] = [
     ("add", "<QUEUE> <NUMBER>..."),
     ("add-range", "<QUEUE> <FIRST> <LAST>"),
     ("add-updated-since", "<QUEUE> <DATE> [--limit <COUNT>]"),
     ("length", "[<QUEUE>]"),
     ("purge", "<QUEUE> [--dry-run]"),
     ("deletions", "list|approve|discard"),
+    ("verify", "[--against-github] [--repair]"),
     ("completion", "bash|elvish|fish|powershell|zsh"),
     ("noop", ""),
 ];
@@ -168,10 +169,10 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r#"
         $ queue-cli
         error: a command is missing
-          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|verify|completion; queue-cli --help says more
         $ queue-cli ad download 1
         error: there is no command "ad": did you mean add?
-          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|verify|completion; queue-cli --help says more
         $ queue-cli add
         error: <QUEUE>, <NUMBER>... are missing
           usage: queue-cli add download|index <NUMBER>...

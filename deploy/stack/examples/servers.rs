@@ -19,6 +19,7 @@ fn main() -> Result<()> {
         nats_server: true,
         elasticsearch: true,
         fixtures: true,
+        minio: true,
     };
     let parts = provision::obtain(&Cache::open()?, wanted, &Board::default())?;
     let distribution = parts.elasticsearch.context("Elasticsearch was asked for")?;
@@ -37,6 +38,11 @@ fn main() -> Result<()> {
         out,
         "export BUGSTREAM_TEST_FIXTURES={}",
         parts.fixtures.context("asked for")?.display()
+    )?;
+    writeln!(
+        out,
+        "export BUGSTREAM_TEST_MINIO={}",
+        parts.minio.context("asked for")?.display()
     )?;
     writeln!(std::io::stderr(), "launcher pid {}", elasticsearch.detach()?.pid)?;
     Ok(())

@@ -39,11 +39,15 @@ pub(crate) struct Arguments {
 }
 
 /// What a person's shell may hold for the services: a test that picked it up would use their servers and token.
-const NOT_FOR_TESTS: [&str; 18] = [
+const NOT_FOR_TESTS: [&str; 22] = [
     "NATS_URL",
     "NATS_CREDENTIALS",
     "OBJECT_STORE_URL",
     "OBJECT_STORE_COMPRESSION",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
     "ELASTIC_NODE",
     "ELASTIC_API_KEY",
     "ELASTIC_USERNAME",
@@ -86,6 +90,7 @@ fn everything() -> Wanted {
         nats_server: true,
         elasticsearch: true,
         fixtures: true,
+        minio: true,
     }
 }
 
@@ -108,6 +113,7 @@ struct Servers {
     elastic_node: String,
     nats_server: PathBuf,
     fixtures: PathBuf,
+    minio: PathBuf,
     _elasticsearch: Option<(Elasticsearch, Folder)>,
 }
 
@@ -126,12 +132,14 @@ impl Servers {
     fn start(cache: &Cache, parts: Parts) -> Result<Self> {
         let nats_server = parts.nats_server.context("the NATS server was asked for")?;
         let fixtures = parts.fixtures.context("the fixtures were asked for")?;
+        let minio = parts.minio.context("MinIO was asked for")?;
         let distribution = parts.elasticsearch.context("Elasticsearch was asked for")?;
         if let Ok(elastic_node) = std::env::var("BUGSTREAM_TEST_ELASTIC_NODE") {
             return Ok(Self {
                 elastic_node,
                 nats_server,
                 fixtures,
+                minio,
                 _elasticsearch: None,
             });
         }
@@ -147,6 +155,7 @@ impl Servers {
             elastic_node,
             nats_server,
             fixtures,
+            minio,
             _elasticsearch: Some((elasticsearch, folder)),
         })
     }
@@ -179,6 +188,7 @@ fn test(arguments: &Arguments, servers: &Servers) -> Result<(Total, bool)> {
     command.env("BUGSTREAM_TEST_ELASTIC_NODE", &servers.elastic_node);
     command.env("BUGSTREAM_TEST_NATS_SERVER", &servers.nats_server);
     command.env("BUGSTREAM_TEST_FIXTURES", &servers.fixtures);
+    command.env("BUGSTREAM_TEST_MINIO", &servers.minio);
     count(command)
 }
 

@@ -108,7 +108,7 @@ impl Servers {
         let wanted = Wanted {
             nats_server: stack.given.nats.is_none() && stack.state.alive("nats").is_none(),
             elasticsearch: stack.given.elasticsearch.is_none() && stack.state.alive("elasticsearch").is_none(),
-            fixtures: false,
+            ..Wanted::default()
         };
         let parts = provision::obtain(&Cache::open()?, wanted, board)?;
         servers.start_nats(stack, &parts, board)?;

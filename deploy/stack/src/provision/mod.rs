@@ -11,8 +11,11 @@ mod cache;
 mod clients;
 mod elasticsearch;
 mod fixtures;
+mod go;
 mod jdk;
+mod minio;
 mod nats;
+mod wheel;
 
 pub use cache::Cache;
 pub(crate) use cache::enterable;
@@ -29,7 +32,7 @@ use clients::Client;
 pub const UNPRIVILEGED: u32 = 65_534;
 
 /// What a caller needs. Whatever is not wanted is neither downloaded nor are its clients installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The NATS server.
     pub nats_server: bool,
@@ -37,6 +40,8 @@ pub struct Wanted {
     pub elasticsearch: bool,
     /// The recorded GitHub payloads that tests read.
     pub fixtures: bool,
+    /// The S3 server that tests start.
+    pub minio: bool,
 }
 
 /// What [`obtain`] found or downloaded; each part is there if it was wanted.
@@ -48,6 +53,8 @@ pub struct Parts {
     pub elasticsearch: Option<Distribution>,
     /// A folder that contains `node_modules/@octokit/…`.
     pub fixtures: Option<PathBuf>,
+    /// Path of the `minio` program.
+    pub minio: Option<PathBuf>,
 }
 
 /// Something still to be downloaded.
@@ -71,10 +78,12 @@ pub fn obtain(cache: &Cache, wanted: Wanted, board: &Board) -> Result<Parts> {
             .elasticsearch
             .then(|| scope.spawn(|| elasticsearch::obtain(cache, board)));
         let fixtures = wanted.fixtures.then(|| scope.spawn(|| fixtures::obtain(cache, board)));
+        let minio = wanted.minio.then(|| scope.spawn(|| minio::obtain(cache, board)));
         Ok(Parts {
             nats_server: nats.map(join).transpose()?,
             elasticsearch: elastic.map(join).transpose()?,
             fixtures: fixtures.map(join).transpose()?,
+            minio: minio.map(join).transpose()?,
         })
     })
 }
@@ -93,8 +102,7 @@ pub fn nats_server(cache: &Cache) -> Result<PathBuf> {
     }
     let wanted = Wanted {
         nats_server: true,
-        elasticsearch: false,
-        fixtures: false,
+        ..Wanted::default()
     };
     obtain(cache, wanted, &Board::default())?
         .nats_server
@@ -110,13 +118,29 @@ pub fn elasticsearch(cache: &Cache) -> Result<Distribution> {
         return Ok(found);
     }
     let wanted = Wanted {
-        nats_server: false,
         elasticsearch: true,
-        fixtures: false,
+        ..Wanted::default()
     };
     obtain(cache, wanted, &Board::default())?
         .elasticsearch
         .context("Elasticsearch was asked for")
+}
+
+/// MinIO alone, for a test that starts its own; immediate when `cargo stack test` ran before.
+///
+/// # Errors
+/// As [`obtain`].
+pub fn minio(cache: &Cache) -> Result<PathBuf> {
+    if let Some(found) = minio::find(cache) {
+        return Ok(found);
+    }
+    let wanted = Wanted {
+        minio: true,
+        ..Wanted::default()
+    };
+    obtain(cache, wanted, &Board::default())?
+        .minio
+        .context("MinIO was asked for")
 }
 
 fn missing_clients(cache: &Cache, wanted: Wanted) -> Vec<Client> {
@@ -130,7 +154,11 @@ fn missing_clients(cache: &Cache, wanted: Wanted) -> Vec<Client> {
     if wanted.fixtures {
         needed.extend(fixtures::clients(cache));
     }
+    if wanted.minio {
+        needed.extend(minio::clients(cache));
+    }
     needed.retain(|client| !client.is_present());
+    needed.dedup();
     needed
 }
 
@@ -144,6 +172,9 @@ fn downloads(cache: &Cache, wanted: Wanted) -> Result<Vec<Download>> {
     }
     if wanted.fixtures {
         downloads.extend(fixtures::download(cache));
+    }
+    if wanted.minio {
+        downloads.extend(minio::download(cache)?);
     }
     Ok(downloads)
 }

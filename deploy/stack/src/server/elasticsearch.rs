@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Uid};
 use rustix::process::Signal;
 
-use super::{START, STOP, answers, on_port};
+use super::{Options, Running, START, STOP, answers};
 use crate::ports;
 use crate::process::{Identity, Process, wait_until};
 use crate::provision::{Distribution, UNPRIVILEGED};
@@ -46,34 +46,15 @@ impl ElasticsearchOptions {
     }
 }
 
-/// A running Elasticsearch. Dropping it kills it; its folder stays.
-#[derive(Debug)]
-pub struct Elasticsearch {
-    options: ElasticsearchOptions,
-    process: Process,
-}
+/// A running Elasticsearch; ready once its cluster can be read and written. What [`Running::detach`] identifies is the
+/// launcher: ending it ends the server cleanly.
+pub type Elasticsearch = Running<ElasticsearchOptions>;
 
 impl Elasticsearch {
-    /// Starts the server and waits until its cluster is ready for reading and writing.
-    ///
-    /// # Errors
-    /// The folder cannot be written or (as root) entered by the unprivileged user; the server ends or does not get
-    /// ready (with the end of its log).
-    pub fn start(options: ElasticsearchOptions) -> Result<Self> {
-        on_port(options.port, |port| {
-            let options = ElasticsearchOptions {
-                port,
-                ..options.clone()
-            };
-            let process = launch(&options)?;
-            Ok(Self { options, process })
-        })
-    }
-
     /// Its address, `http://127.0.0.1:<port>`.
     #[must_use]
     pub fn url(&self) -> String {
-        url(self.options.port)
+        url(self.port())
     }
 
     /// Process id of the server itself, not of its launcher.
@@ -91,12 +72,6 @@ impl Elasticsearch {
         self.process.pid()
     }
 
-    /// Its log.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        log(&self.options.dir)
-    }
-
     /// Kills the server itself without warning (SIGKILL), as a crash does, and waits for its launcher's end.
     ///
     /// # Errors
@@ -108,28 +83,27 @@ impl Elasticsearch {
         self.process.kill();
         Ok(())
     }
+}
 
-    /// Stops the server politely and waits for its end.
-    pub fn stop(&mut self) {
-        self.process.stop(STOP);
+impl Options for ElasticsearchOptions {
+    fn port(&self) -> u16 {
+        self.port
     }
 
-    /// Starts it again on the same port and data, killing it first if it still runs, and waits until it is ready.
-    ///
-    /// # Errors
-    /// As [`Elasticsearch::start`].
-    pub fn restart(&mut self) -> Result<()> {
-        self.process.kill();
-        self.process = launch(&self.options)?;
-        Ok(())
+    fn on(&self, port: u16) -> Result<Self> {
+        Ok(Self { port, ..self.clone() })
     }
 
-    /// Lets the server outlive this process. The identity is the launcher's: ending it ends the server cleanly.
-    ///
-    /// # Errors
-    /// It has already ended.
-    pub fn detach(self) -> Result<Identity> {
-        self.process.detach()
+    fn launch(&self) -> Result<Process> {
+        prepare(self).with_context(|| format!("cannot prepare {}", self.dir.display()))?;
+        let mut process = Process::start("elasticsearch", command(self), &self.log())?;
+        let health = format!("{}/_cluster/health?wait_for_status=yellow&timeout=1s", url(self.port));
+        process.wait_ready(START, || answers(&health))?;
+        Ok(process)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("elasticsearch.log")
     }
 }
 
@@ -137,23 +111,8 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn log(dir: &Path) -> PathBuf {
-    dir.join("elasticsearch.log")
-}
-
 fn pid_file(dir: &Path) -> PathBuf {
     dir.join("run/pid")
-}
-
-fn launch(options: &ElasticsearchOptions) -> Result<Process> {
-    prepare(options).with_context(|| format!("cannot prepare {}", options.dir.display()))?;
-    let mut process = Process::start("elasticsearch", command(options), &log(&options.dir))?;
-    let health = format!(
-        "{}/_cluster/health?wait_for_status=yellow&timeout=1s",
-        url(options.port)
-    );
-    process.wait_ready(START, || answers(&health))?;
-    Ok(process)
 }
 
 fn command(options: &ElasticsearchOptions) -> Command {

@@ -1,22 +1,22 @@
 //! Starting and stopping the real servers on loopback.
 //!
 //! Each server is a value that owns its process and its folder's configuration: dropping it kills the process (the
-//! folder stays), [`Nats::detach`] and [`Elasticsearch::detach`] let it live on. A test may `kill9` a server and
-//! `restart` it on the same port and data, as a machine that lost power for a moment would.
+//! folder stays), [`Running::detach`] lets it live on. A test may `kill9` a server and `restart` it on the same port and
+//! data, as a machine that lost power for a moment would.
 //!
 //! Waiting always has a deadline, and an error carries the end of the server's log.
 
 mod elasticsearch;
+mod minio;
 mod nats;
+mod running;
 
 pub use elasticsearch::{Elasticsearch, ElasticsearchOptions};
+pub use minio::{Minio, MinioOptions};
 pub use nats::{Nats, NatsOptions};
+pub use running::{Options, Running};
 
 use std::time::Duration;
-
-use anyhow::Result;
-
-use crate::ports;
 
 /// How long a server may take to get ready; a busy machine with two cores needs most of it at times.
 const START: Duration = Duration::from_secs(180);
@@ -39,20 +39,4 @@ pub fn agent(patience: Duration) -> ureq::Agent {
         .proxy(None)
         .build()
         .into()
-}
-
-/// Starts something on the given port, or, for port 0, on free ones until one works: between looking for a free port
-/// and listening on it, another process may have taken it.
-fn on_port<T>(port: u16, mut start: impl FnMut(u16) -> Result<T>) -> Result<T> {
-    if port != 0 {
-        return start(port);
-    }
-    for _ in 0..4 {
-        let port = ports::free()?;
-        match start(port) {
-            Err(error) if error.to_string().to_lowercase().contains("address already in use") => {}
-            done => return done,
-        }
-    }
-    start(ports::free()?)
 }

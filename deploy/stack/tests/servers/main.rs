@@ -2,6 +2,7 @@
 //! filled the cache; alone, the first run downloads.
 
 mod elasticsearch;
+mod minio;
 mod nats;
 
 use std::path::{Path, PathBuf};

@@ -89,6 +89,7 @@ impl Stage {
         let store = config::ObjectStore {
             url: url_of(&folder),
             compression: config::Compression::None,
+            s3: config::S3::default(),
         };
         Self {
             github: Simulator::start(github).await.expect("a free port"),

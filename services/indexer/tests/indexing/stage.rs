@@ -343,6 +343,7 @@ fn configuration(nats: &Nats, elastic: &Elastic, node: &str, store: &std::path::
         object_store: ObjectStore {
             url,
             compression: Compression::None,
+            s3: config::S3::default(),
         },
         elasticsearch: Elasticsearch {
             node: node.to_owned(),

@@ -134,6 +134,25 @@ pub const KEYS: &[Key] = &[
         "none or zstd [default: none]",
     ),
     key(
+        "object_store.endpoint",
+        "AWS_ENDPOINT_URL",
+        Kind::Text,
+        "URL of an S3 server that is not Amazon's",
+    ),
+    key("object_store.region", "AWS_REGION", Kind::Text, "the bucket's region"),
+    key(
+        "object_store.access_key_id",
+        "AWS_ACCESS_KEY_ID",
+        Kind::Text,
+        "name of an access key for the bucket",
+    ),
+    secret(
+        "object_store.secret_access_key",
+        "AWS_SECRET_ACCESS_KEY",
+        Kind::Text,
+        "that access key",
+    ),
+    key(
         "elasticsearch.node",
         "ELASTIC_NODE",
         Kind::Text,

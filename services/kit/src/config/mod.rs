@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use keys::{KEYS, Key, SECTIONS};
-pub use sections::{Compression, Elasticsearch, Github, Nats, ObjectStore, Repositories, Repository, Telemetry};
+pub use sections::{Compression, Elasticsearch, Github, Nats, ObjectStore, Repositories, Repository, S3, Telemetry};
 
 /// Why the configuration cannot be used: which key, what is wrong with it, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,13 @@ impl Settings {
                 *value = Value::String("***".to_owned());
             }
         }
-        for path in ["nats.url", "elasticsearch.node", "object_store.url", "github.api_url"] {
+        for path in [
+            "nats.url",
+            "elasticsearch.node",
+            "object_store.url",
+            "object_store.endpoint",
+            "github.api_url",
+        ] {
             if let Some(Value::String(text)) = slot(&mut root, path) {
                 *text = without_password(text);
             }

@@ -79,6 +79,10 @@ struct ObjectStoreSection {
     url: Option<String>,
     #[serde(default)]
     compression: Compression,
+    endpoint: Option<String>,
+    region: Option<String>,
+    access_key_id: Option<String>,
+    secret_access_key: Option<Secret>,
 }
 
 /// `[object_store]`, checked.
@@ -88,6 +92,22 @@ pub struct ObjectStore {
     pub url: Url,
     /// For new objects.
     pub compression: Compression,
+    /// How a bucket is reached; a directory needs none of it.
+    pub s3: S3,
+}
+
+/// How an S3 bucket is reached. What is missing here is looked for where every AWS client looks: further `AWS_…`
+/// variables, the identity of a container or a machine.
+#[derive(Debug, Clone, Default)]
+pub struct S3 {
+    /// URL of a server that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// Always together with [`Self::secret_access_key`].
+    pub access_key_id: Option<String>,
+    /// Always together with [`Self::access_key_id`].
+    pub secret_access_key: Option<Secret>,
 }
 
 impl ObjectStore {
@@ -103,10 +123,33 @@ impl ObjectStore {
         };
         let url = store_url(&text)
             .ok_or_else(|| settings.wrong("object_store.url", "names no object store", Some(&text), example))?;
+        let s3 = S3 {
+            endpoint: section.endpoint,
+            region: section.region,
+            access_key_id: section.access_key_id,
+            secret_access_key: section.secret_access_key,
+        };
+        s3.check(settings)?;
         Ok(Self {
             url,
             compression: section.compression,
+            s3,
         })
+    }
+}
+
+impl S3 {
+    fn check(&self, settings: &Settings) -> Result<(), ConfigError> {
+        if let Some(endpoint) = &self.endpoint {
+            check_http(settings, "object_store.endpoint", endpoint, "http://127.0.0.1:9000")?;
+        }
+        let lonely = match (&self.access_key_id, &self.secret_access_key) {
+            (Some(_), None) => "object_store.access_key_id",
+            (None, Some(_)) => "object_store.secret_access_key",
+            _ => return Ok(()),
+        };
+        let write = "set both access_key_id and secret_access_key, or neither";
+        Err(settings.wrong(lonely, "is one half of a key", None, write))
     }
 }
 

@@ -92,6 +92,18 @@ fn secrets_are_never_printed() {
     ];
     let settings = load(file, &env, &[]).unwrap();
     assert!(!settings.redacted().contains("hunter2"), "{}", settings.redacted());
+    let bucket = load(
+        "",
+        &[("AWS_SECRET_ACCESS_KEY", "hunter2")],
+        &[("object_store.url", "s3://b")],
+    )
+    .unwrap();
+    assert!(!bucket.redacted().contains("hunter2"), "{}", bucket.redacted());
+    let half = ObjectStore::read(&bucket).unwrap_err().to_string();
+    assert!(
+        half.starts_with("AWS_SECRET_ACCESS_KEY is one half of a key") && !half.contains("hunter2"),
+        "{half}"
+    );
     assert!(!format!("{:?}", Github::read(&settings).unwrap()).contains("hunter2"));
     let malformed = load("", &[("GITHUB_PERSONAL_ACCESS_TOKEN", "hunter2 \n")], &[]).unwrap();
     assert!(!Github::read(&malformed).unwrap_err().to_string().contains("hunter2"));
@@ -109,6 +121,14 @@ fn malformed_servers_are_refused_with_the_fix() {
         let error = ObjectStore::read(&load(&format!("[object_store]\nurl = '{url}'"), &[], &[]).unwrap()).unwrap_err();
         assert!(error.fix.contains("s3://bucket/prefix"), "{url}: {error}");
     }
+    let endpoint = load(
+        "[object_store]\nurl = 's3://b'",
+        &[("AWS_ENDPOINT_URL", "127.0.0.1:9000")],
+        &[],
+    )
+    .unwrap();
+    let error = ObjectStore::read(&endpoint).unwrap_err();
+    assert!(error.problem.starts_with("AWS_ENDPOINT_URL is not a URL") && error.fix.contains("http://127.0.0.1:9000"));
     let directory = ObjectStore::read(&load("[object_store]\nurl = '/var/x'", &[], &[]).unwrap()).unwrap();
     assert_eq!(directory.url.as_str(), "file:///var/x/");
     let number = load("", &[("BUG_INACTIVITY_DELAY", "5m")], &[]).unwrap_err();

@@ -1,10 +1,11 @@
-//! The chassis on a real NATS server: streams, requests, the log and the consumer loop.
+//! The chassis on real servers: streams, requests, the log, the consumer loop, objects.
 
 mod consume;
 mod faults;
 mod harness;
 mod lease;
 mod log;
+mod objects;
 mod reconcile;
 mod requests;
 mod trace;

@@ -19,8 +19,8 @@ use super::report::{AtRest, Bodies, Rates, Round};
 /// The repository that the receiver must mirror, on its default delays.
 pub const REPOSITORY: &str = bodies::REPOSITORY;
 
-/// The secret that receiver and bare handler must have.
-pub const SECRET: &str = "a secret of the bench, known to everybody";
+/// The secret that receiver and bare handler must have. (Without a comma: that separates secrets in the environment.)
+pub const SECRET: &str = "a secret of the bench that everybody knows";
 
 /// What the design asks for.
 const RATIO: f64 = 0.8;

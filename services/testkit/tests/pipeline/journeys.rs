@@ -6,11 +6,24 @@ use bugstream_testkit::github::Change;
 use bugstream_testkit::wait;
 use serde_json::json;
 
-use crate::stage::{Play, SOON, Stage};
+use crate::stage::{Play, SOON, Stage, Store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_becomes_a_search_result_in_both_indices() {
-    let stage = Stage::set(Play::default()).await;
+    by_webhook(Store::Directory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_becomes_a_search_result_in_both_indices_over_s3() {
+    by_webhook(Store::S3).await;
+}
+
+async fn by_webhook(store: Store) {
+    let stage = Stage::set(Play {
+        store,
+        ..Play::default()
+    })
+    .await;
     let comment = "it still does not play".to_owned();
     let changes = [
         Change::Title("Video does not play".to_owned()),
@@ -124,15 +137,28 @@ async fn an_issue_that_never_falls_quiet_is_downloaded_by_its_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_issue_disappears_from_searches_and_object_store() {
-    let stage = Stage::set(Play::default()).await;
+    out_of_the_world(Store::Directory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_issue_disappears_from_searches_and_object_store_over_s3() {
+    out_of_the_world(Store::S3).await;
+}
+
+async fn out_of_the_world(store: Store) {
+    let stage = Stage::set(Play {
+        store,
+        ..Play::default()
+    })
+    .await;
     stage.queue_cli(&["add-range", "download", "1", "20"]).await;
     stage.equals_github(6).await;
     stage.equals_github(8).await;
     stage.drained().await;
-    assert_eq!(stage.objects_of(6).len(), 2);
+    assert_eq!(stage.objects_of(6).await.len(), 2);
     stage.github.delete(6).await.unwrap();
     wait::until_true("the deleted issue is nowhere", SOON, || async {
-        stage.difference(6).await.is_none() && stage.objects_of(6).is_empty()
+        stage.difference(6).await.is_none() && stage.objects_of(6).await.is_empty()
     })
     .await;
     stage.equals_github(8).await;
@@ -162,7 +188,20 @@ async fn removed_timeline_events_leave_nothing_visible() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issue_that_turns_private_and_back_is_only_where_it_belongs() {
-    let stage = Stage::set(Play::default()).await;
+    into_privacy_and_back(Store::Directory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issue_that_turns_private_and_back_is_only_where_it_belongs_over_s3() {
+    into_privacy_and_back(Store::S3).await;
+}
+
+async fn into_privacy_and_back(store: Store) {
+    let stage = Stage::set(Play {
+        store,
+        ..Play::default()
+    })
+    .await;
     stage.queue_cli(&["add", "download", "11"]).await;
     stage.equals_github(11).await;
     for round in 0..2 {
@@ -201,6 +240,30 @@ async fn an_issue_that_turns_private_and_back_is_only_where_it_belongs() {
         stage.issue_document(11).await.unwrap()["title"],
         stage.github.issue(11).unwrap()["title"]
     );
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_waits_for_an_s3_that_was_killed() {
+    let stage = Stage::set(Play {
+        store: Store::S3,
+        ..Play::default()
+    })
+    .await;
+    stage.queue_cli(&["add", "download", "7"]).await;
+    stage.equals_github(7).await;
+    stage.drained().await;
+    let (minio, asked) = (stage.minio.as_ref().unwrap(), stage.downloads_of(7));
+    minio.kill9();
+    let change = Change::Title("Written while nothing could be stored".to_owned());
+    stage.github.edit(7, [change]).await.unwrap();
+    wait::until_true("the downloader came back to what it could not store", SOON, || async {
+        stage.downloads_of(7) > asked + 1
+    })
+    .await;
+    minio.restart().await;
+    stage.titled(7, "Written while nothing could be stored").await;
+    stage.equals_github(7).await;
     stage.stop().await;
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use bugstream_kit::broker::Broker;
 use bugstream_kit::config::{self, Settings};
+use bugstream_kit::objects::Objects;
 use bugstream_kit::service::Context;
-use bugstream_proto::{RepoName, topology};
+use bugstream_proto::{ObjectKey, RepoName, topology};
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::github::{Options, Simulator, Webhook};
+use bugstream_testkit::minio::{Bucket, Minio};
 use bugstream_testkit::nats::Nats;
 use bugstream_testkit::wait;
 use serde_json::{Value, json};
@@ -22,6 +24,16 @@ use tokio::task::JoinSet;
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// The webhook's secret.
 pub(crate) const SECRET: &str = "it is a secret to everybody";
+
+/// Where the raw JSON lies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// In a local directory.
+    #[default]
+    Directory,
+    /// In a bucket of a real S3 server.
+    S3,
+}
 
 /// How a stage differs from the usual one.
 #[derive(Debug, Clone)]
@@ -34,6 +46,8 @@ pub(crate) struct Play {
     pub(crate) longest_wait_s: u64,
     /// Receivers side by side.
     pub(crate) receivers: usize,
+    /// The object store.
+    pub(crate) store: Store,
     /// More tables for the configuration file.
     pub(crate) extra: String,
 }
@@ -45,6 +59,7 @@ impl Default for Play {
             inactivity_delay_s: 1,
             longest_wait_s: 20,
             receivers: 1,
+            store: Store::default(),
             extra: String::new(),
         }
     }
@@ -62,7 +77,9 @@ pub(crate) struct Stage {
     pub(crate) repo: RepoName,
     /// Path of the configuration file.
     pub(crate) config: PathBuf,
-    objects: PathBuf,
+    /// The S3 server, with [`Store::S3`].
+    pub(crate) minio: Option<Minio>,
+    objects: Objects,
     services: JoinSet<anyhow::Result<()>>,
     stops: Vec<bugstream_kit::service::Stop>,
     _dir: tempfile::TempDir,
@@ -79,10 +96,18 @@ impl Stage {
         })
         .await
         .unwrap();
-        let objects = dir.path().join("objects");
+        let minio = match play.store {
+            Store::Directory => None,
+            Store::S3 => Some(Minio::start().await),
+        };
+        let store = match &minio {
+            None => format!("url = '{}'", dir.path().join("objects").display()),
+            Some(minio) => bucket(&minio.bucket()),
+        };
         let config = dir.path().join("bugstream.toml");
-        std::fs::write(&config, configuration(&play, &nats, &elastic, &github, &objects)).unwrap();
+        std::fs::write(&config, configuration(&play, &nats, &elastic, &github, &store)).unwrap();
         let settings = settings(&config);
+        let objects = Objects::open(&config::ObjectStore::read(&settings).unwrap()).unwrap();
         let nats_config = config::Nats::read(&settings).unwrap();
         let broker = Broker::connect_once(&nats_config, "test").await.unwrap();
         let repo: RepoName = github.repository().parse().unwrap();
@@ -98,6 +123,7 @@ impl Stage {
             http,
             repo,
             config,
+            minio,
             objects,
             services,
             stops,
@@ -320,21 +346,9 @@ impl Stage {
             .messages
     }
 
-    /// Every file in the object store whose key belongs to an issue.
-    pub(crate) fn objects_of(&self, number: u64) -> Vec<PathBuf> {
-        let root = self.objects.join(format!("issues/{}/{number}", self.repo));
-        let mut files = Vec::new();
-        let mut folders = vec![root];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.path().is_dir() {
-                    folders.push(entry.path())
-                } else {
-                    files.push(entry.path())
-                }
-            }
-        }
-        files
+    /// Every object whose key belongs to an issue.
+    pub(crate) async fn objects_of(&self, number: u64) -> Vec<ObjectKey> {
+        self.objects.keys(&self.repo.issue(number).unwrap()).await.unwrap()
     }
 
     /// Downloads that GitHub has served for an issue: requests for the issue itself.
@@ -367,7 +381,7 @@ fn settings(config: &std::path::Path) -> Settings {
     Settings::load(Some(config), |_| None, &[]).unwrap()
 }
 
-fn configuration(play: &Play, nats: &Nats, elastic: &Elastic, github: &Simulator, objects: &std::path::Path) -> String {
+fn configuration(play: &Play, nats: &Nats, elastic: &Elastic, github: &Simulator, store: &str) -> String {
     let Play {
         inactivity_delay_s,
         longest_wait_s,
@@ -381,12 +395,25 @@ fn configuration(play: &Play, nats: &Nats, elastic: &Elastic, github: &Simulator
         elastic.prefix(),
         github.url(),
     );
-    let objects = objects.display();
     format!(
-        "[nats]\nurl = '{nats}'\n[object_store]\nurl = '{objects}'\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
+        "[nats]\nurl = '{nats}'\n[object_store]\n{store}\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
          [github]\napi_url = '{api}'\ntoken = 'a-token'\n[[repositories]]\nname = '{repository}'\nprivate = '{repository}-private'\n\
          [webhook_receiver]\nsecrets = ['{SECRET}']\ninactivity_delay_s = {inactivity_delay_s}\nlongest_wait_s = {longest_wait_s}\n\
          [indexer]\nhealth_listen = '127.0.0.1:0'\nreplicas = 0\n[downloader]\nhealth_listen = '127.0.0.1:0'\nconfirm_delay_s = 1\n{extra}"
+    )
+}
+
+/// The keys of `[object_store]` that open a bucket.
+fn bucket(bucket: &Bucket) -> String {
+    let Bucket {
+        url,
+        endpoint,
+        access_key_id,
+        secret_access_key,
+    } = bucket;
+    format!(
+        "url = '{url}/archive'\nendpoint = '{endpoint}'\nregion = 'us-east-1'\naccess_key_id = '{access_key_id}'\n\
+         secret_access_key = '{secret_access_key}'"
     )
 }
 

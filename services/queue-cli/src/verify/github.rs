@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bugstream_github::{Client, Error, IssueAnswer};
+use bugstream_github::{Client, Error, IssueAnswer, Location, MovedAnswer, MovedIssue, RepoAnswer};
 use bugstream_kit::chance::Chance;
 use bugstream_proto::{IssueId, v1};
 use serde_json::Value;
@@ -74,14 +74,29 @@ impl Github {
 
     /// An error inside says that the repository has no issues at all.
     async fn ask(&self, issue: &IssueId) -> Result<Result<Served, ()>, Error> {
-        let raw = match self.client.issue(issue).await? {
-            IssueAnswer::Found(raw) => raw,
-            IssueAnswer::NotFound | IssueAnswer::Gone | IssueAnswer::Moved(_) => return Ok(Ok(None)),
+        let (raw, place) = match self.client.issue(issue).await? {
+            IssueAnswer::Found(raw) => (raw, issue.clone()),
+            IssueAnswer::NotFound | IssueAnswer::Gone => return Ok(Ok(None)),
             IssueAnswer::IssuesDisabled => return Ok(Err(())),
+            IssueAnswer::Moved(location) => match self.renamed(issue, &location).await? {
+                Some(moved) => (moved.raw, moved.issue),
+                None => return Ok(Ok(None)),
+            },
         };
-        let timeline = self.client.timeline(issue).await?;
+        let timeline = self.client.timeline(&place).await?;
         let parse = |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|_| Error::Malformed { why: "no JSON value" });
         Ok(Ok(Some((parse(&raw.bytes)?, parse(&timeline.bytes)?))))
+    }
+
+    /// The same issue under its repository's new name; `None` for one that went to another repository.
+    async fn renamed(&self, issue: &IssueId, location: &Location) -> Result<Option<Box<MovedIssue>>, Error> {
+        let MovedAnswer::Found(moved) = self.client.moved_issue(location).await? else {
+            return Ok(None);
+        };
+        let RepoAnswer::Found(ours) = self.client.repository(issue.repo()).await? else {
+            return Ok(None);
+        };
+        Ok((moved.repository.id == ours.id && moved.issue.number() == issue.number()).then_some(moved))
     }
 
     /// Waits where GitHub asks to, and tries again where that may help. An issue whose timeline went away meanwhile is

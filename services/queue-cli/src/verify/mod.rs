@@ -85,7 +85,6 @@ pub async fn verify(asked: &Verify, deps: &Deps, progress: &mut Progress<'_>) ->
         known.insert(repository.name.clone(), numbers);
         findings.repositories.push(repository.name.clone());
     }
-    progress.show("looking for documents that no issue accounts for");
     Box::pin(mirror.strays(&known, async |strays| mirror.settle(strays, &mut findings).await)).await?;
     for repository in &repositories {
         Box::pin(mirror.listed(repository, &known, &mut findings, progress)).await?;

@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use bugstream_kit::config::Settings;
 use bugstream_kit::service::{Context, Stop};
-use bugstream_proto::topology;
+use bugstream_proto::message::timestamp;
+use bugstream_proto::{Verb, topology, v1};
 use bugstream_testkit::elastic::Elastic;
+use bugstream_testkit::fixtures;
 use bugstream_testkit::github::{Change, Options, Simulator};
 use bugstream_testkit::nats::Nats;
 use bugstream_testkit::wait;
 use http::Method;
+use prost::Message as _;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-use crate::operator::{Operator, Ran};
+use crate::operator::{Operator, Ran, issue};
 
 const SOON: Duration = Duration::from_secs(60);
 const ISSUES: u64 = 20;
@@ -34,7 +38,7 @@ struct Mirror {
 impl Mirror {
     /// Downloads every issue of a fresh GitHub; number 7 is private.
     async fn filled() -> Self {
-        let mut mirror = Self::empty().await;
+        let mut mirror = Self::empty("").await;
         mirror.start();
         mirror.did("add-range download 1 20").await;
         mirror.drained().await;
@@ -44,7 +48,8 @@ impl Mirror {
         mirror
     }
 
-    async fn empty() -> Self {
+    /// Nothing is mirrored yet, and no service runs. `extra` are further tables of the configuration.
+    async fn empty(extra: &str) -> Self {
         let (nats, elastic) = (Nats::start().await, Elastic::shared());
         let options = Options {
             issues: ISSUES,
@@ -64,7 +69,7 @@ impl Mirror {
             services: JoinSet::new(),
             stops: Vec::new(),
         };
-        std::fs::write(mirror.dir.path().join("bugstream.toml"), mirror.configuration()).expect("written");
+        std::fs::write(mirror.dir.path().join("bugstream.toml"), mirror.configuration() + extra).expect("written");
         mirror
     }
 
@@ -329,6 +334,15 @@ async fn where_github_went_on_without_a_webhook_is_found_and_repaired() {
         .expect("edited");
     mirror.github.delete(3).await.expect("deleted");
     let new = mirror.github.open("new", "body").await.expect("opened");
+    let (issue, timeline) = (
+        mirror.github.issue(4).expect("there is a 4"),
+        mirror.github.timeline(4).expect("there is a 4"),
+    );
+    mirror.github.delete(4).await.expect("deleted");
+    mirror.did("add download 4").await;
+    mirror.drained().await;
+    let (issue, timeline) = (issue.to_string(), Value::Array(timeline).to_string());
+    mirror.github.put_raw(4, &issue, &timeline).await.expect("it is back");
     assert_eq!(mirror.verify("").await.0, 0, "the parts of the mirror agree");
     let (code, found) = mirror.verify("--against-github --repair").await;
     let name = mirror.github.repository();
@@ -345,6 +359,7 @@ async fn where_github_went_on_without_a_webhook_is_found_and_repaired() {
         ("differs-from-github", 1),
         ("differs-from-github", 2),
         ("gone-from-github", 3),
+        ("missing-from-log", 4),
         ("missing-from-log", new),
     ];
     let wanted = wanted.map(|(kind, number)| (kind, format!("{name}#{number}")));
@@ -398,5 +413,87 @@ async fn people_get_lines_and_the_next_step() {
         away.1.starts_with("error: Elasticsearch cannot be reached\n"),
         "{}",
         away.1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_repository_is_the_same() {
+    let mirror = Mirror::filled().await;
+    mirror
+        .github
+        .rename_repository("bugstream-demo/bugs")
+        .await
+        .expect("renamed");
+    mirror.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_issues_and_long_timelines_are_compared_whole() {
+    let recorded = fixtures::deliveries();
+    let names: BTreeSet<String> = recorded.iter().map(|one| one.repository.to_lowercase()).collect();
+    let numbers: BTreeSet<_> = recorded
+        .iter()
+        .map(|one| (one.repository.to_lowercase(), one.number))
+        .collect();
+    let tables = names.iter().map(|name| format!("[[repositories]]\nname = '{name}'\n"));
+    let mut mirror = Mirror::empty(&tables.collect::<String>()).await;
+    mirror.start();
+    let comments = (0..620).map(|n| Change::Comment(format!("comment {n}")));
+    mirror.github.edit(1, comments).await.expect("edited");
+    mirror.did("add download 1").await;
+    for delivery in &recorded {
+        delivery.serve(&mirror.github).await.expect("served");
+    }
+    for delivery in &recorded {
+        mirror
+            .did(&format!(
+                "add download {} --repository {}",
+                delivery.number, delivery.repository
+            ))
+            .await;
+    }
+    mirror.drained().await;
+    let (code, found) = mirror.verify("").await;
+    assert_eq!((code, &found["total"]), (0, &json!(0)), "{found}");
+    assert_eq!(found["issues"], 1 + numbers.len(), "{found}");
+    assert!(found["documents"].as_u64() > Some(620), "{found}");
+    mirror.remove("timelines-public", &mirror.id("1/600")).await;
+    let (_, found) = mirror.verify("--repository bugstream-demo/web-bugs").await;
+    assert_eq!(listed(&found, &mirror), lines(&["missing-document /1/600"]), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_newer_contract_is_a_difference_that_nothing_repairs() {
+    let mirror = Mirror::empty("").await;
+    let issue = issue("bugstream-demo/web-bugs", 5);
+    assert_eq!(
+        mirror.operator.run("length download").await.out(),
+        "download.length = 0\n",
+        "the streams are made"
+    );
+    let event = v1::IssueEvent {
+        issue: Some((&issue).into()),
+        revision: 1,
+        occurred_at: Some(timestamp(OffsetDateTime::UNIX_EPOCH)),
+        marks: Some(v1::Marks::default()),
+        ..v1::IssueEvent::default()
+    };
+    mirror
+        .nats
+        .publish_by_hand("issue.bugstream-demo.web-bugs.5", "no event")
+        .await
+        .expect("published");
+    let jetstream = mirror.nats.jetstream().await;
+    let published = jetstream
+        .publish(Verb::Issue.of(&issue).to_string(), event.encode_to_vec().into())
+        .await;
+    published.expect("sent").await.expect("stored");
+    let (code, found) = mirror.verify("--repair").await;
+    assert_eq!((code, found["total"].as_u64()), (1, Some(1)), "{found}");
+    assert_eq!(found["differences"][0]["kind"], "unreadable-event");
+    assert_eq!(found["differences"][0]["repair"], json!(null));
+    assert_eq!(
+        mirror.operator.run("length download").await.out(),
+        "download.length = 0\n"
     );
 }

@@ -13,6 +13,7 @@ pub mod nats;
 pub mod process;
 pub mod proxy;
 pub mod rig;
+pub mod schemas;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU64, Ordering};

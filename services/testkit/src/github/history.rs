@@ -49,7 +49,7 @@ pub enum Change {
     SubIssue(Box<Value>),
     /// This issue became a part of another one.
     Parent(Box<Value>),
-    /// A commit pushed to the pull request; the event has no id and no `created_at`.
+    /// A commit pushed to the pull request (this and what follows is no change to a plain issue); the event has no id and no `created_at`.
     Commit(String),
     /// A review: `approved`, `changes_requested` or `commented`, with its text.
     Review(&'static str, String),
@@ -99,11 +99,21 @@ impl Draft {
             Change::Unlabel(name) => !self.has("labels", "name", name),
             Change::Assign(login) => self.has("assignees", "login", login),
             Change::Unassign(login) => !self.has("assignees", "login", login),
-            Change::Close(_) | Change::Merge => self.issue.get("state") == Some(&json!("closed")),
+            Change::Commit(_) | Change::Review(..) | Change::ForcePush => !self.is_pull_request(),
+            Change::Merge => !self.is_pull_request() || self.is_closed(),
+            Change::Close(_) => self.is_closed(),
             Change::Reopen => self.issue.get("state") == Some(&json!("open")),
             Change::Milestone(title) => self.issue.get("milestone").is_some_and(|m| m["title"] == json!(title)),
             _ => false,
         }
+    }
+
+    fn is_pull_request(&self) -> bool {
+        self.issue.contains_key("pull_request")
+    }
+
+    fn is_closed(&self) -> bool {
+        self.issue.get("state") == Some(&json!("closed"))
     }
 
     fn has(&self, list: &str, key: &str, name: &str) -> bool {
@@ -210,8 +220,14 @@ impl Draft {
             Change::Subscribe(login) => vec![event("subscribed", By { actor: login, ..by }, json!({}))],
             Change::Reference => one("referenced", self.commit_of(by)),
             Change::CrossReference(source) => vec![cross_reference(source, by)],
-            Change::SubIssue(other) => one("sub_issue_added", json!({"sub_issue": other})),
-            Change::Parent(other) => one("parent_issue_added", json!({"parent_issue": other})),
+            Change::SubIssue(other) => one(
+                "sub_issue_added",
+                json!({"sub_issue": shapes::issue_reference(other, by.repo)}),
+            ),
+            Change::Parent(other) => one(
+                "parent_issue_added",
+                json!({"parent_issue": shapes::issue_reference(other, by.repo)}),
+            ),
             Change::Commit(message) => vec![commit(message, by)],
             Change::Review(state, body) => vec![self.review(state, body, by)],
             Change::ForcePush => one("head_ref_force_pushed", self.commit_of(by)),

@@ -227,10 +227,9 @@ fn exhausted(ask: &Ask, world: &mut World) -> Reply {
 
 fn rate_limit(quota: Quota) -> Reply {
     let core = json!({
-        "limit": quota.limit, "used": quota.used, "remaining": quota.remaining(), "resets": quota.resets.unix_timestamp(),
-        "reset": quota.resets.unix_timestamp(),
+        "limit": quota.limit, "used": quota.used, "remaining": quota.remaining(), "reset": quota.resets.unix_timestamp(),
     });
-    Reply::json(json!({"resources": {"core": core}, "rate": core}).to_string())
+    Reply::json(json!({"resources": {"core": core, "search": core}, "rate": core}).to_string())
 }
 
 fn object(ask: &Ask, world: &World) -> Reply {
@@ -459,7 +458,11 @@ impl Reply {
     }
 
     fn error(status: u16, message: &str) -> Self {
-        let body = json!({"message": message, "documentation_url": DOCUMENTATION, "status": status.to_string()});
+        let mut body = json!({"message": message, "documentation_url": DOCUMENTATION});
+        // As published: a validation error alone does not repeat its status.
+        if status != 422 {
+            body["status"] = json!(status.to_string());
+        }
         Self {
             status,
             ..Self::json(body.to_string())
@@ -531,7 +534,10 @@ impl Reply {
             .finalize();
         let hash = hex::encode(digest);
         let known = ask.validator.as_ref().is_some_and(|given| given.contains(&hash));
-        let reply = self.with("etag", format!("W/\"{hash}\""));
+        let cache = if ask.credential.is_empty() { "public" } else { "private" };
+        let reply = self
+            .with("etag", format!("W/\"{hash}\""))
+            .with("cache-control", format!("{cache}, max-age=60, s-maxage=60"));
         if known {
             Self {
                 status: 304,
@@ -582,9 +588,26 @@ fn half(text: &str) -> &str {
     &text[..middle.unwrap_or(0)]
 }
 
+/// What a page from elsewhere may read.
+const EXPOSED: &str = "ETag, Link, Location, Retry-After, X-GitHub-OTP, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Used, X-RateLimit-Resource, X-RateLimit-Reset, X-OAuth-Scopes, X-Accepted-OAuth-Scopes, X-Poll-Interval, X-GitHub-Media-Type, X-GitHub-SSO, X-GitHub-Request-Id, Deprecation, Sunset";
+
 fn common_headers() -> Vec<(&'static str, String)> {
     vec![
         ("content-type", "application/json; charset=utf-8".to_owned()),
+        ("content-security-policy", "default-src 'none'".to_owned()),
+        ("access-control-allow-origin", "*".to_owned()),
+        ("access-control-expose-headers", EXPOSED.to_owned()),
+        (
+            "referrer-policy",
+            "origin-when-cross-origin, strict-origin-when-cross-origin".to_owned(),
+        ),
+        (
+            "strict-transport-security",
+            "max-age=31536000; includeSubdomains; preload".to_owned(),
+        ),
+        ("x-content-type-options", "nosniff".to_owned()),
+        ("x-frame-options", "deny".to_owned()),
+        ("x-xss-protection", "0".to_owned()),
         ("server", "github.com".to_owned()),
         ("vary", "Accept, Authorization, Cookie, X-GitHub-OTP".to_owned()),
         ("x-github-api-version-selected", "2022-11-28".to_owned()),

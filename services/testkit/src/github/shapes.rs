@@ -59,16 +59,18 @@ pub(super) fn id_of(text: &str) -> u64 {
 
 /// A `simple-user`.
 pub(super) fn user(login: &str) -> Value {
-    let (id, url) = (id_of(login), format!("{API}/users/{login}"));
+    let (id, url) = (id_of(login), format!("{API}/users/{}", in_path(login)));
+    let bot = login.strip_suffix("[bot]");
+    let page = bot.map_or_else(|| format!("{WEB}/{login}"), |app| format!("{WEB}/apps/{app}"));
     json!({
         "login": login, "id": id, "node_id": format!("U_kgDO{id:08x}"),
         "avatar_url": format!("https://avatars.githubusercontent.com/u/{id}?v=4"), "gravatar_id": "",
-        "url": url, "html_url": format!("{WEB}/{login}"), "followers_url": format!("{url}/followers"),
+        "url": url, "html_url": page, "followers_url": format!("{url}/followers"),
         "following_url": format!("{url}/following{{/other_user}}"), "gists_url": format!("{url}/gists{{/gist_id}}"),
         "starred_url": format!("{url}/starred{{/owner}}{{/repo}}"), "subscriptions_url": format!("{url}/subscriptions"),
         "organizations_url": format!("{url}/orgs"), "repos_url": format!("{url}/repos"),
         "events_url": format!("{url}/events{{/privacy}}"), "received_events_url": format!("{url}/received_events"),
-        "type": if login.ends_with("[bot]") { "Bot" } else { "User" }, "user_view_type": "public", "site_admin": false,
+        "type": if bot.is_some() { "Bot" } else { "User" }, "user_view_type": "public", "site_admin": false,
     })
 }
 
@@ -89,9 +91,15 @@ pub(super) fn label(repo: &RepoRef, name: &str) -> Value {
         .map_or(("ededed", None), |l| (l.1, Some(l.2)));
     let id = id_of(name);
     json!({
-        "id": id, "node_id": format!("LA_kwDO{id:08x}"), "url": format!("{}/labels/{}", repo.url(), name.replace(' ', "%20")),
+        "id": id, "node_id": format!("LA_kwDO{id:08x}"), "url": format!("{}/labels/{}", repo.url(), in_path(name)),
         "name": name, "color": colour, "default": false, "description": description,
     })
+}
+
+/// A name as a part of an address.
+fn in_path(name: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    encoded.replace('+', "%20")
 }
 
 /// A milestone; the tracker uses them as states.
@@ -189,6 +197,41 @@ pub(super) fn repository(repo: &RepoRef) -> Map<String, Value> {
             .map(|(key, rest)| ((*key).to_owned(), json!(format!("{}{rest}", repo.url())))),
     );
     object
+}
+
+/// What a `simple-repository` has of a repository, besides `owner` and [`REPOSITORY_URLS`].
+const SIMPLE: &[&str] = &[
+    "id",
+    "node_id",
+    "name",
+    "full_name",
+    "private",
+    "html_url",
+    "description",
+    "fork",
+    "url",
+];
+
+/// An `issue-reference`: what an event says of another issue that is a part of this one, or that this one is a part of.
+/// One that does not say where it is belongs to `repo`.
+pub(super) fn issue_reference(issue: &Value, repo: &RepoRef) -> Value {
+    let whole = match &issue["repository"] {
+        Value::Object(repository) => repository.clone(),
+        _ => repository(repo),
+    };
+    let simple = whole.into_iter().filter(|(key, _)| {
+        SIMPLE.contains(&key.as_str()) || key == "owner" || REPOSITORY_URLS.iter().any(|(url, _)| url == key)
+    });
+    let kind = match &issue["type"] {
+        Value::Object(kind) => {
+            json!({"id": kind["id"], "node_id": kind["node_id"], "name": kind["name"], "color": kind["color"]})
+        }
+        _ => Value::Null,
+    };
+    json!({
+        "number": issue["number"], "title": issue["title"], "state": issue["state"], "state_reason": issue["state_reason"],
+        "repository": simple.collect::<Map<_, _>>(), "issue_type": kind,
+    })
 }
 
 /// A `full-repository`, as `GET /repos/{owner}/{repo}` answers.

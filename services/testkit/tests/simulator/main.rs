@@ -5,6 +5,7 @@
 )]
 
 mod answers;
+mod conformance;
 mod edits;
 mod lists;
 mod program;

@@ -1,26 +1,15 @@
 //! The simulator beside exchanges that were recorded from GitHub.
 
-use bugstream_testkit::fixtures::{Exchange, exchanges};
-use bugstream_testkit::github::Options;
+use std::collections::BTreeSet;
+
+use bugstream_testkit::fixtures::{self, Exchange, exchanges};
+use bugstream_testkit::github::{Options, Simulator};
 use serde_json::{Value, json};
 
-use super::{Answer, simulator};
+use super::{Answer, Client, simulator};
 
-/// Headers that a browser or a person with a token's scopes reads, and the connection's own.
-const NOT_OURS: &[&str] = &[
-    "access-control-allow-origin",
-    "access-control-expose-headers",
-    "cache-control",
-    "connection",
-    "content-security-policy",
-    "referrer-policy",
-    "strict-transport-security",
-    "x-accepted-oauth-scopes",
-    "x-content-type-options",
-    "x-frame-options",
-    "x-oauth-scopes",
-    "x-xss-protection",
-];
+/// The connection's own, and what tells of a token's scopes.
+const NOT_OURS: &[&str] = &["connection", "x-accepted-oauth-scopes", "x-oauth-scopes"];
 
 fn headers_are_there(answer: &Answer, recorded: &Exchange) {
     let wanted = recorded
@@ -111,29 +100,85 @@ async fn a_rename_answers_as_recorded() {
     assert_eq!(ours.json()["message"], recorded.response["message"]);
 }
 
-#[tokio::test]
-async fn a_repository_answers_with_the_recorded_headers() {
-    let (_sim, client) = simulator(Options {
-        issues: 0,
+/// The names of all recorded scenarios.
+fn scenarios() -> Vec<String> {
+    let folder = std::env::var(fixtures::FOLDER).unwrap();
+    let folder = format!("{folder}/node_modules/@octokit/fixtures/scenarios/api.github.com");
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// Whether the simulator answers requests of this kind.
+fn is_served(exchange: &Exchange) -> bool {
+    let path = exchange.path.split('?').next().unwrap();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let rest = match parts.as_slice() {
+        ["repos", _, _, rest @ ..] | ["repositories", _, rest @ ..] => rest,
+        _ => return false,
+    };
+    exchange.method == "get" && matches!(rest, [] | ["issues"] | ["issues", _] | ["issues", _, "timeline"])
+}
+
+/// What depends on the reader's rights is not simulated.
+fn is_of_rights(key: &str) -> bool {
+    let others = [
+        "permissions",
+        "temp_clone_token",
+        "delete_branch_on_merge",
+        "use_squash_pr_title_as_default",
+    ];
+    key.starts_with("allow_") || others.contains(&key)
+}
+
+/// The keys of an object, or of the first object of a list.
+fn keys(body: &Value) -> BTreeSet<String> {
+    let object = body.get(0).unwrap_or(body).as_object().unwrap();
+    object.keys().filter(|key| !is_of_rights(key)).cloned().collect()
+}
+
+/// A simulator in which a scenario's repository has invented issues, renamed if it was renamed there.
+async fn like(exchanges: &[Exchange]) -> (Simulator, Client) {
+    let named = |exchange: &Exchange| {
+        let (owner, rest) = exchange.path.strip_prefix("/repos/")?.split_once('/')?;
+        Some(format!("{owner}/{}", rest.split(['/', '?']).next()?))
+    };
+    let repository = exchanges.iter().find_map(named).unwrap();
+    let (sim, client) = simulator(Options {
+        issues: 50,
+        repository: repository.clone(),
         ..Options::default()
     })
     .await;
-    let recorded = &exchanges("get-repository")[0];
-    let ours = client.get("/repos/bugstream-demo/web-bugs").await;
-    headers_are_there(&ours, recorded);
-    // What depends on the reader's rights is not simulated.
-    let rights = |key: &str| {
-        key.starts_with("allow_")
-            || [
-                "permissions",
-                "temp_clone_token",
-                "delete_branch_on_merge",
-                "use_squash_pr_title_as_default",
-            ]
-            .contains(&key)
-    };
-    let wanted = recorded.response.as_object().unwrap().keys().filter(|key| !rights(key));
-    let body = ours.json();
-    let missing: Vec<_> = wanted.filter(|key| body.get(key.as_str()).is_none()).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    sim.put_repository(&repository, 1000, false).await.unwrap();
+    if exchanges.iter().any(|exchange| exchange.status == 301) {
+        sim.rename_repository(&format!("{repository}-renamed")).await.unwrap();
+    }
+    (sim, client)
+}
+
+#[tokio::test]
+async fn every_recorded_request_that_is_served_gets_the_recorded_status_headers_and_keys() {
+    let mut compared = 0;
+    for scenario in scenarios() {
+        let served: Vec<Exchange> = exchanges(&scenario).into_iter().filter(is_served).collect();
+        if served.is_empty() {
+            continue;
+        }
+        let (_sim, client) = like(&served).await;
+        for recorded in served {
+            let ours = client.get(&recorded.path).await;
+            assert_eq!(ours.status, recorded.status, "{}", recorded.path);
+            headers_are_there(&ours, &recorded);
+            assert_eq!(ours.header("content-type"), recorded.headers["content-type"]);
+            let missing: Vec<String> = keys(&recorded.response)
+                .difference(&keys(&ours.json()))
+                .cloned()
+                .collect();
+            assert!(missing.is_empty(), "{}: no {missing:?}", recorded.path);
+            compared += 1;
+        }
+    }
+    assert!(compared >= 8, "{compared} exchanges");
 }

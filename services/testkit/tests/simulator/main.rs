@@ -5,6 +5,7 @@
 )]
 
 mod answers;
+mod client;
 mod conformance;
 mod edits;
 mod lists;

@@ -11,9 +11,14 @@ use tokio::process::{Child, Command};
 
 /// Starts it and waits for its line; returns its address too.
 async fn start(state: &Path) -> (Child, String) {
+    start_with(state, &[]).await
+}
+
+async fn start_with(state: &Path, flags: &[&str]) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_github-simulator"))
         .args(["--listen", "127.0.0.1:0", "--issues", "5", "--state-file"])
         .arg(state)
+        .args(flags)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -65,4 +70,38 @@ async fn it_says_where_it_is_ends_politely_and_remembers() {
     let (child, address) = start(&state).await;
     assert_eq!(title(&address).await, "Kept");
     stop(child, Signal::INT).await;
+}
+
+#[tokio::test]
+async fn its_flags_let_things_go_wrong() {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let flags = [
+        "--fault-rate",
+        "1",
+        "--fault-seed",
+        "7",
+        "--faults",
+        "server_error,html",
+        "--webhooks-lost",
+        "0.5",
+    ];
+    let (child, address) = start_with(&folder.path().join("state.json"), &flags).await;
+    for _ in 0..4 {
+        let answer = reqwest::get(format!("{address}/repos/bugstream-demo/web-bugs/issues/2"))
+            .await
+            .unwrap();
+        let html = answer.headers()["content-type"] == "text/html; charset=utf-8";
+        assert!(answer.status().is_server_error() || html);
+    }
+    stop(child, Signal::TERM).await;
+    let output = Command::new(env!("CARGO_BIN_EXE_github-simulator"))
+        .args(["--listen", "127.0.0.1:0", "--fault-rate", "2"])
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a rate is 0 to 1, not 2"));
 }

@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - It shares no code with the archive library, the downloader and the indexer: what they get wrong must show here.
-//! - Memory is bounded: a few issues at a time, pages of documents, eight bytes for every issue of the log.
+//! - Memory is bounded: a few issues at a time, pages of documents, and the numbers of the issues that the log knows.
 //! - Without `--repair` nothing is changed. Findings quote no content.
 //!
 //! What it is not: a judge of what is on its way. While requests wait, or events are being indexed, it reports what they

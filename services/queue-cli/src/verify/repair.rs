@@ -5,7 +5,7 @@
 
 use bugstream_kit::clock::Clock;
 use bugstream_kit::publish::PublishError;
-use bugstream_kit::requests::Requests;
+use bugstream_kit::requests::{Queued, Requests};
 use bugstream_proto::{IssueId, v1};
 
 use super::Mirror;
@@ -61,12 +61,22 @@ impl Repair {
         // A repair does more than any other reason: it stores all objects anew.
         let strongest = reasons.max_by_key(|reason| *reason == v1::Reason::Repair);
         match strongest {
-            Some(reason) => self.requests.download(issue, self.cause(reason)).await,
+            Some(reason) => self.download(issue, reason).await,
             None if fixes().any(|fix| *fix == Fix::Index) => {
                 self.requests.index(issue, self.cause(v1::Reason::Repair)).await
             }
             None => Ok(()),
         }
+    }
+
+    /// Behind webhooks, since there may be very many. A request that waits there already need not be a repair, so that a
+    /// repair goes before it then.
+    async fn download(&self, issue: &IssueId, reason: v1::Reason) -> Result<(), PublishError> {
+        let queued = self.requests.backfill(issue, self.cause(reason)).await?;
+        if queued == Queued::Waiting && reason == v1::Reason::Repair {
+            self.requests.download(issue, self.cause(reason)).await?;
+        }
+        Ok(())
     }
 
     fn cause(&self, reason: v1::Reason) -> v1::Cause {

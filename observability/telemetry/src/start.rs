@@ -116,6 +116,7 @@ fn install(options: &Options) -> anyhow::Result<Telemetry> {
         .with_tracer(tracer)
         .with_location(false)
         .with_threads(false)
+        .with_tracked_inactivity(false)
         .with_filter(LevelFilter::INFO);
     tracing_subscriber::registry()
         .with(traces)

@@ -16,6 +16,7 @@ use axum::{Json, Router};
 use bugstream_kit::service::{self, Context};
 use bugstream_proto::v1;
 use bugstream_telemetry::{metrics, names};
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -187,7 +188,7 @@ impl Receiver {
         }
         let mut check = self.verifier.begin(Claim::read(headers).ok_or(Refusal::NotSigned)?);
         let mut body = GenuineBody {
-            bytes: Vec::new(),
+            bytes: Bytes::new(),
             memory: self.memory.acquire_many(0).await.expect(NEVER_CLOSED),
         };
         while let Some(chunk) = timeout_at(deadline, stream.next()).await.map_err(|_| Refusal::Slow)? {
@@ -198,7 +199,7 @@ impl Receiver {
             }
             self.share_memory(&mut body.memory, grown, deadline).await?;
             check.update(&chunk);
-            body.bytes.extend_from_slice(&chunk);
+            body.bytes = joined(body.bytes, chunk);
         }
         if check.is_genuine() {
             Ok(body)
@@ -225,7 +226,7 @@ impl Receiver {
 
 /// A body on its way in, and then bytes that someone with the secret has signed.
 struct GenuineBody<'a> {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     memory: SemaphorePermit<'a>,
 }
 
@@ -235,6 +236,16 @@ impl std::ops::Deref for GenuineBody<'_> {
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// What has arrived, in one piece. Most bodies arrive so, and are not copied.
+fn joined(arrived: Bytes, chunk: Bytes) -> Bytes {
+    if arrived.is_empty() {
+        return chunk;
+    }
+    let mut both = BytesMut::from(arrived);
+    both.extend_from_slice(&chunk);
+    both.freeze()
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<usize> {
@@ -253,11 +264,14 @@ async fn discard(mut stream: BodyDataStream, deadline: Instant) {
 }
 
 fn record(queue: &Queue) {
-    let span = tracing::Span::current();
-    span.record("event", queue.delivery.event.as_str());
-    span.record("action", queue.delivery.action.as_str());
-    span.record("delivery", queue.delivery.delivery_id.as_str());
-    span.record("issue", names_of(queue).join(" "));
+    let v1::Delivery {
+        event,
+        action,
+        delivery_id,
+        ..
+    } = &queue.delivery;
+    let issue = names_of(queue).join(" ");
+    tracing::record_all!(tracing::Span::current(), event, action, delivery = delivery_id, issue);
 }
 
 fn names_of(queue: &Queue) -> Vec<String> {

@@ -5,6 +5,7 @@ mod checkout;
 mod compile;
 mod down;
 mod edit;
+mod faults;
 mod follow;
 mod given;
 mod logs;
@@ -44,6 +45,7 @@ enum Command {
     Down(down::Arguments),
     Test(test::Arguments),
     Bench(bench::Arguments),
+    Faults(faults::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Down(_) => down::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Faults(arguments) => faults::run(&arguments),
     };
     done.unwrap_or_else(|error| {
         report(&error);

@@ -5,7 +5,9 @@
 //! What the environment must provide, `cargo stack test` does; a test without it fails, it is never skipped.
 
 pub mod bench;
+pub mod disk;
 pub mod elastic;
+pub mod faults;
 pub mod fixtures;
 pub mod github;
 pub mod minio;

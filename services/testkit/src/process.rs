@@ -141,6 +141,12 @@ impl Service {
         }
     }
 
+    /// What `/readyz` answers, status and body; none if nothing answers.
+    pub async fn readiness(&self) -> Option<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}/readyz", self.address())).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
     /// Whether it does not run: nobody started it again after its end.
     pub fn has_ended(&mut self) -> bool {
         self.child

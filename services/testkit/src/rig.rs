@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use async_nats::jetstream;
+use bugstream_proto::subject::{Lane, Verb};
 use bugstream_proto::{topology, v1};
 use bugstream_stack::provision::{self, Cache};
 use bugstream_stack::{ports, server};
 use futures_util::StreamExt as _;
 use prost::Message as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::elastic::Elastic;
+use crate::faults::Editor;
 use crate::github::{Delivery, Options, Simulator, Webhook};
 use crate::nats::Nats;
 use crate::process::{Launch, Service, program};
@@ -28,8 +30,14 @@ use crate::proxy::Proxy;
 /// The webhook's secret.
 pub const SECRET: &str = "it is a secret to everybody";
 
-/// One issue's documents behind an alias, by id.
-type Documents = BTreeMap<String, Value>;
+/// What lies in a queue until its time has come.
+const SCHEDULED: [(&str, Verb); 5] = [
+    (topology::DOWNLOADS, Verb::Debounce),
+    (topology::DOWNLOADS, Verb::Deadline),
+    (topology::DOWNLOADS, Verb::Retry(Lane::Download)),
+    (topology::DOWNLOADS, Verb::Retry(Lane::Backfill)),
+    (topology::INDEXING, Verb::Retry(Lane::Index)),
+];
 
 /// How long the observer waits for one answer of a broker that may be dying.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -256,17 +264,35 @@ impl Rig {
         &self.repository
     }
 
-    /// What waits in all queues, scheduled requests and events not indexed included; none if the broker does not say.
+    /// What is still to be done: scheduled requests, what consumers have before them and in their hands, events that are
+    /// not indexed; none if the broker does not say.
     pub async fn waiting(&self) -> Option<u64> {
         let look = async {
             let mut waiting = 0;
-            for name in [topology::DOWNLOADS, topology::INDEXING] {
-                waiting += self.jetstream.get_stream(name).await.ok()?.cached_info().state.messages;
+            for (stream, verb) in SCHEDULED {
+                waiting += self.subjects(stream, &verb.wildcard()).await?;
             }
-            let indexer = self.consumer(topology::INDEXER).await?;
-            Some(waiting + indexer.num_pending + indexer.num_ack_pending as u64)
+            for spec in topology::CONSUMERS {
+                let info = self.consumer(spec).await?;
+                waiting += info.num_pending + info.num_ack_pending as u64;
+            }
+            Some(waiting)
         };
         tokio::time::timeout(PATIENCE, look).await.ok().flatten()
+    }
+
+    /// Requests that lie in a queue although its consumer has done with them, which means something only when nothing
+    /// waits: a NATS server that is killed can bring back what was acknowledged, and delivers it to nobody.
+    pub async fn ghosts(&self) -> Option<u64> {
+        let due = [topology::DOWNLOADS, topology::INDEXING].map(|stream| self.subjects(stream, ">"));
+        let [downloads, indexing] = due;
+        Some(downloads.await? + indexing.await?)
+    }
+
+    async fn subjects(&self, stream: &str, filter: &str) -> Option<u64> {
+        let stream = self.jetstream.get_stream_no_info(stream).await.ok()?;
+        let subjects: Vec<_> = stream.info_with_subjects(filter).await.ok()?.collect().await;
+        subjects.iter().all(Result::is_ok).then_some(subjects.len() as u64)
     }
 
     /// What waits, in words, for a test that waited in vain.
@@ -307,6 +333,21 @@ impl Rig {
         tokio::time::timeout(PATIENCE, look).await.ok().flatten()
     }
 
+    /// How many events the log has; none if the broker does not say.
+    pub async fn events(&self) -> Option<u64> {
+        let stream = self.jetstream.get_stream(topology::ISSUES).await.ok()?;
+        Some(stream.cached_info().state.messages)
+    }
+
+    /// Publishes an empty message by hand and waits until the broker has it.
+    ///
+    /// # Errors
+    /// The broker does not take it.
+    pub async fn publish(&self, subject: &str) -> anyhow::Result<()> {
+        self.jetstream.publish(subject.to_owned(), "".into()).await?.await?;
+        Ok(())
+    }
+
     /// Every dead letter.
     ///
     /// # Errors
@@ -341,63 +382,27 @@ impl Rig {
         command.output().await.context("cannot run queue-cli")
     }
 
-    /// Every difference between GitHub and what is searchable, a line each; bounded by 10,000 timeline events.
+    /// Every difference that `queue-cli verify --against-github` finds, a line each.
     ///
     /// # Errors
-    /// Elasticsearch answers no search.
-    pub async fn differences(&self) -> anyhow::Result<Vec<String>> {
-        let issues = self.documents("issues").await?;
-        let timelines = self.documents("timelines").await?;
-        let mut differences = Vec::new();
-        for number in self.github.numbers() {
-            let found = (issues.get(&number), timelines.get(&number));
-            differences.extend(self.difference(number, found).map(|what| format!("{number}: {what}")));
-        }
-        let there: std::collections::BTreeSet<u64> = self.github.numbers().into_iter().collect();
-        let strays = issues
-            .keys()
-            .chain(timelines.keys())
-            .filter(|number| !there.contains(number));
-        differences.extend(strays.map(|number| format!("{number}: documents of an issue that is gone")));
-        Ok(differences)
+    /// It could not ask a part.
+    pub async fn verify(&self) -> anyhow::Result<Vec<String>> {
+        let output = self
+            .queue_cli(&["verify", "--against-github", "--output", "json"])
+            .await?;
+        let findings: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("verify says {}", String::from_utf8_lossy(&output.stderr)))?;
+        let differences = findings["differences"].as_array().context("verify lists differences")?;
+        Ok(differences.iter().map(Value::to_string).collect())
     }
 
-    async fn documents(&self, alias: &str) -> anyhow::Result<BTreeMap<u64, Documents>> {
-        let hits = self.elastic.hits(alias, json!({"match_all": {}})).await;
-        ensure!(hits.len() < 10_000, "more documents than one search returns");
-        let mut documents: BTreeMap<u64, Documents> = BTreeMap::new();
-        for hit in hits {
-            let number = hit["_source"]["bug_number"]
-                .as_u64()
-                .context("a document without bug_number")?;
-            let id = hit["_id"].as_str().context("a document without id")?.to_owned();
-            documents.entry(number).or_default().insert(id, hit["_source"].clone());
-        }
-        Ok(documents)
-    }
-
-    fn difference(&self, number: u64, found: (Option<&Documents>, Option<&Documents>)) -> Option<String> {
-        let (issue, timeline) = self.github.issue(number).zip(self.github.timeline(number))?;
-        let Some(document) = found.0.and_then(|documents| documents.values().next()) else {
-            return Some("no document".to_owned());
-        };
-        // A private issue shows title and body of its partner's.
-        let private = document["__WEBCOMPAT_PRIVATE_ISSUE__"] == true;
-        let fields = ["updated_at", "state", "title", "body"];
-        let fields = &fields[..if private { 2 } else { 4 }];
-        if let Some(field) = fields.iter().find(|field| document[**field] != issue[**field]) {
-            return Some(format!("its {field} is another"));
-        }
-        let events = found.1.map_or(0, BTreeMap::len);
-        if events != timeline.len() {
-            return Some(format!("{events} timeline events instead of {}", timeline.len()));
-        }
-        let wrong = timeline.iter().enumerate().find(|(position, event)| {
-            let id = format!("{}/{number}/{position}", self.repository);
-            let document = found.1.and_then(|documents| documents.get(&id));
-            document.is_none_or(|document| document["event"] != event["event"] || document["id"] != event["id"])
-        });
-        wrong.map(|(position, _)| format!("timeline position {position} is another event"))
+    /// Who edits GitHub and asks the broker by hand.
+    pub(crate) async fn editor(&self) -> anyhow::Result<Editor> {
+        Ok(Editor {
+            github: self.github.clone(),
+            jetstream: jetstream::new(async_nats::connect(self.nats.url()).await?),
+            repository: self.repository.clone(),
+        })
     }
 }
 

@@ -1,0 +1,31 @@
+//! Bringing a pipeline to rest: everything mirrored, nothing waiting.
+
+use std::time::Duration;
+
+use bugstream_testkit::rig::Rig;
+
+/// How long anything may take: a killed worker's messages come back after thirty seconds.
+pub(crate) const LONG: Duration = Duration::from_secs(180);
+
+/// Downloads every issue there is.
+pub(crate) async fn mirror_everything(rig: &Rig) {
+    let last = rig.github.numbers().last().copied().unwrap().to_string();
+    let queued = rig.queue_cli(&["add-range", "download", "1", &last]).await.unwrap();
+    assert!(queued.status.success(), "{}", String::from_utf8_lossy(&queued.stderr));
+    drained(rig).await;
+    assert_eq!(rig.verify().await.unwrap(), Vec::<String>::new());
+}
+
+/// Waits until nothing waits.
+pub(crate) async fn drained(rig: &Rig) {
+    let deadline = tokio::time::Instant::now() + LONG;
+    while rig.waiting().await != Some(0) {
+        let over = tokio::time::Instant::now() > deadline;
+        assert!(
+            !over,
+            "after {LONG:?} there still waits {}",
+            rig.waiting_in_words().await
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

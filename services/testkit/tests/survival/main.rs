@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 mod disk;
+mod kill;
 mod proxy;
 mod settle;

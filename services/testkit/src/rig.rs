@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::jetstream;
-use bugstream_proto::subject::{Lane, Verb};
 use bugstream_proto::{topology, v1};
 use bugstream_stack::provision::{self, Cache};
 use bugstream_stack::{ports, server};
@@ -29,15 +28,6 @@ use crate::proxy::Proxy;
 
 /// The webhook's secret.
 pub const SECRET: &str = "it is a secret to everybody";
-
-/// What lies in a queue until its time has come.
-const SCHEDULED: [(&str, Verb); 5] = [
-    (topology::DOWNLOADS, Verb::Debounce),
-    (topology::DOWNLOADS, Verb::Deadline),
-    (topology::DOWNLOADS, Verb::Retry(Lane::Download)),
-    (topology::DOWNLOADS, Verb::Retry(Lane::Backfill)),
-    (topology::INDEXING, Verb::Retry(Lane::Index)),
-];
 
 /// How long the observer waits for one answer of a broker that may be dying.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -264,29 +254,16 @@ impl Rig {
         &self.repository
     }
 
-    /// What is still to be done: scheduled requests, what consumers have before them and in their hands, events that are
-    /// not indexed; none if the broker does not say.
+    /// What is still to be done: every request in a queue, due or scheduled, and events that are not indexed; none if the
+    /// broker does not say.
     pub async fn waiting(&self) -> Option<u64> {
         let look = async {
-            let mut waiting = 0;
-            for (stream, verb) in SCHEDULED {
-                waiting += self.subjects(stream, &verb.wildcard()).await?;
-            }
-            for spec in topology::CONSUMERS {
-                let info = self.consumer(spec).await?;
-                waiting += info.num_pending + info.num_ack_pending as u64;
-            }
-            Some(waiting)
+            let [downloads, indexing] =
+                [topology::DOWNLOADS, topology::INDEXING].map(|stream| self.subjects(stream, ">"));
+            let indexer = self.consumer(topology::INDEXER).await?;
+            Some(downloads.await? + indexing.await? + indexer.num_pending + indexer.num_ack_pending as u64)
         };
         tokio::time::timeout(PATIENCE, look).await.ok().flatten()
-    }
-
-    /// Requests that lie in a queue although its consumer has done with them, which means something only when nothing
-    /// waits: a NATS server that is killed can bring back what was acknowledged, and delivers it to nobody.
-    pub async fn ghosts(&self) -> Option<u64> {
-        let due = [topology::DOWNLOADS, topology::INDEXING].map(|stream| self.subjects(stream, ">"));
-        let [downloads, indexing] = due;
-        Some(downloads.await? + indexing.await?)
     }
 
     async fn subjects(&self, stream: &str, filter: &str) -> Option<u64> {

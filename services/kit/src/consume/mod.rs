@@ -9,9 +9,11 @@
 //! - A lease ends before the server's ack wait does: a handler that lost it writes nothing more.
 //! - Nothing is ever lost to a count of deliveries. What keeps failing leaves the consumer for a schedule of its own,
 //!   so that it cannot exhaust `max_ack_pending` and stop what is fresh.
+//! - What a server lost sight of in a crash is published again ([`ghosts`]).
 //! - When a whole part is away the loop stops asking ([`Outcome::Hold`]), then asks for one message at a time.
 
 mod gate;
+mod ghosts;
 mod lease;
 mod order;
 mod settle;
@@ -144,6 +146,8 @@ pub struct Options {
     pub naks: u64,
     /// The longest time a message may be held, whatever progress is reported.
     pub longest_lease: Duration,
+    /// Between two looks for requests that the consumer will never deliver.
+    pub ghost_pause: Duration,
 }
 
 impl Options {
@@ -156,6 +160,7 @@ impl Options {
             retry_lane,
             naks: 3,
             longest_lease: Duration::from_secs(600),
+            ghost_pause: Duration::from_secs(30),
         }
     }
 }
@@ -183,11 +188,27 @@ pub async fn consume<H: Handler>(
         settler,
         order: Order::default(),
     });
+    let (spec, stop) = (&options.spec, &context.stop);
+    tokio::select! {
+        worked = work(broker, &options, &shared, context) => worked?,
+        () = ghosts::watch(broker, spec, options.ghost_pause, stop) => {}
+    }
+    broker.flush().await;
+    Ok(())
+}
+
+/// Pulls and works until a soft stop, then waits for what is under way.
+async fn work<H: Handler>(
+    broker: &Broker,
+    options: &Options,
+    shared: &Arc<Shared<H>>,
+    context: &Context,
+) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let slots = Arc::new(Semaphore::new(options.slots));
     let mut failures = 0;
     while !context.stop.is_asked() {
-        match pull_once(broker, &options.spec, &shared, &slots, &mut tasks).await {
+        match pull_once(broker, &options.spec, shared, &slots, &mut tasks).await {
             Ok(()) => failures = 0,
             Err(PullError::Panicked(panicked)) => return Err(panicked.into()),
             Err(PullError::Failed(why)) => {
@@ -205,9 +226,7 @@ pub async fn consume<H: Handler>(
             }
         }
     }
-    drain(tasks, context, options.spec.name).await?;
-    broker.flush().await;
-    Ok(())
+    drain(tasks, context, options.spec.name).await
 }
 
 struct Shared<H> {

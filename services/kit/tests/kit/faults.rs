@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bugstream_kit::consume::Outcome;
+use bugstream_kit::consume::{Options, Outcome};
 use bugstream_kit::publish::PublishError;
 use bugstream_proto::topology::{ConsumerSpec, DOWNLOADER_LIVE, DOWNLOADS};
 use bugstream_testkit::wait;
@@ -97,4 +97,33 @@ async fn a_publish_to_a_server_that_is_away_says_so() {
     })
     .await;
     bench.requests().download(&issue(1), cause()).await.expect("stored");
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_lost_sight_of_is_published_again() {
+    let bench = Bench::start().await;
+    let stream = bench.stream(DOWNLOADS).await;
+    bench.requests().download(&issue(1), cause()).await.expect("stored");
+    let last = stream.get_info().await.expect("it answers").state.last_sequence;
+    // What a kill -9 leaves at times: the message is there, and the consumer counts it as acked.
+    let reset = stream.reset_consumer(DOWNLOADER_LIVE.name, Some(last + 1)).await;
+    reset.expect("the consumer begins after it");
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&handled);
+    let options = Options {
+        ghost_pause: Duration::from_millis(300),
+        ..options(DOWNLOADER_LIVE, 4)
+    };
+    let working = bench.work(options, move |message, _| {
+        seen.lock().expect("no panic").push(message.issue().number());
+        async { Outcome::Done }
+    });
+    bench.requests().download(&issue(2), cause()).await.expect("stored");
+    bench.wait_until_empty(DOWNLOADS, SOON).await;
+    assert_eq!(
+        *handled.lock().expect("no panic"),
+        [2, 1],
+        "delivered once, after what the server knew of"
+    );
+    working.stop().await;
 }

@@ -162,7 +162,6 @@ async fn conclude(rig: &mut Rig, options: Options, book: &Book, catch_up: Option
         None => Some(rig.waiting_in_words().await),
         Some(_) => None,
     };
-    let ghosts = rig.ghosts().await;
     let differences = rig.verify().await?;
     let letters: BTreeSet<String> = rig
         .dead_letters()
@@ -197,7 +196,6 @@ async fn conclude(rig: &mut Rig, options: Options, book: &Book, catch_up: Option
         missing: missing.cloned().collect(),
         ended: ledger.ended.clone(),
         catch_up,
-        ghosts,
         stuck,
         differences,
         memory: memory.into(),

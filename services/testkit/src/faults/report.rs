@@ -29,9 +29,6 @@ pub struct Report {
     pub ended: BTreeSet<&'static str>,
     /// How long it took until nothing waited any more; none if that never happened.
     pub catch_up: Option<Duration>,
-    /// Requests that a killed broker brought back although they were done, and that nobody gets. They do no harm to the
-    /// mirror but are counted as waiting by `queue-cli length`.
-    pub ghosts: Option<u64>,
     /// What waited for ever.
     pub stuck: Option<String>,
     /// Where the mirror differs from the truth, a line each.
@@ -75,7 +72,6 @@ impl Report {
             },
             "ended_by_themselves": self.ended,
             "catch_up_s": self.catch_up.map(|time| time.as_secs_f64()),
-            "ghosts": self.ghosts,
             "stuck": self.stuck,
             "differences": self.differences,
             "memory_high_water_bytes": self.memory,
@@ -104,12 +100,6 @@ impl Display for Report {
                 "  caught up     never; there waits\n{}",
                 stuck.as_deref().unwrap_or("?")
             )?,
-        }
-        if let Some(ghosts) = self.ghosts.filter(|ghosts| *ghosts > 0) {
-            writeln!(
-                f,
-                "  ghosts        {ghosts} requests that were done lie in a queue again"
-            )?;
         }
         let memory = self
             .memory

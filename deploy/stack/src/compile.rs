@@ -54,6 +54,11 @@ pub(crate) fn programs(board: &Board) -> Result<Programs> {
     build(&PROGRAMS, &[], board)
 }
 
+/// Compiles every program, and one more with the package that has it.
+pub(crate) fn programs_and(more: (&str, &str), board: &Board) -> Result<Programs> {
+    build(&[&PROGRAMS[..], &[more]].concat(), &[], board)
+}
+
 /// Compiles some programs (each with the package that has it) as they are released, telling how many crates are done.
 pub(crate) fn optimised(programs: &[(&str, &str)], board: &Board) -> Result<Programs> {
     build(programs, &["--release"], board)

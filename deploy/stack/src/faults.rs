@@ -39,6 +39,9 @@ enum Output {
     Json,
 }
 
+/// What breaks everything, and the package that has it.
+const PROGRAM: (&str, &str) = ("faults", "bugstream-testkit");
+
 const WANTED: Wanted = Wanted {
     nats_server: true,
     elasticsearch: true,
@@ -53,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (parts, programs) = std::thread::scope(|scope| {
         // The downloads need the network and the compiler the processor.
         let parts = scope.spawn(|| provision::obtain(&cache, WANTED, &board));
-        let programs = compile::programs(&board);
+        let programs = compile::programs_and(PROGRAM, &board);
         (
             parts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             programs,
@@ -63,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if interrupt::requested() {
         bail!("interrupted");
     }
-    let mut command = Command::new(programs?.path("faults")?);
+    let mut command = Command::new(programs?.path(PROGRAM.0)?);
     let output = match arguments.output {
         Output::Human => "human",
         Output::Json => "json",

@@ -50,6 +50,29 @@ pub struct ConsumerSpec {
     pub verb: Verb,
     /// How long the server waits for an ack or a sign of progress before it delivers again.
     pub ack_wait: Duration,
+    /// What it delivers first.
+    pub start: Start,
+}
+
+/// Where a new consumer begins. It goes on with everything that comes afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest message.
+    All,
+    /// With the newest message of every subject.
+    NewestOfEach,
+    /// With the message of that sequence, or the first one after it.
+    At(u64),
+}
+
+impl Start {
+    fn policy(self) -> consumer::DeliverPolicy {
+        match self {
+            Self::All => consumer::DeliverPolicy::All,
+            Self::NewestOfEach => consumer::DeliverPolicy::LastPerSubject,
+            Self::At(start_sequence) => consumer::DeliverPolicy::ByStartSequence { start_sequence },
+        }
+    }
 }
 
 /// Due downloads: webhooks, single requests.
@@ -58,6 +81,7 @@ pub const DOWNLOADER_LIVE: ConsumerSpec = ConsumerSpec {
     name: "downloader-live",
     verb: Verb::Download,
     ack_wait: ACK_WAIT,
+    start: Start::All,
 };
 /// Downloads that wait for quota.
 pub const DOWNLOADER_BACKFILL: ConsumerSpec = ConsumerSpec {
@@ -65,6 +89,7 @@ pub const DOWNLOADER_BACKFILL: ConsumerSpec = ConsumerSpec {
     name: "downloader-backfill",
     verb: Verb::Backfill,
     ack_wait: ACK_WAIT,
+    start: Start::All,
 };
 /// The log, for the live indices.
 pub const INDEXER: ConsumerSpec = ConsumerSpec {
@@ -72,6 +97,7 @@ pub const INDEXER: ConsumerSpec = ConsumerSpec {
     name: "indexer",
     verb: Verb::Issue,
     ack_wait: ACK_WAIT,
+    start: Start::All,
 };
 /// Index requests.
 pub const INDEXER_REQUESTS: ConsumerSpec = ConsumerSpec {
@@ -79,9 +105,23 @@ pub const INDEXER_REQUESTS: ConsumerSpec = ConsumerSpec {
     name: "indexer-requests",
     verb: Verb::Index,
     ack_wait: ACK_WAIT,
+    start: Start::All,
 };
 
-/// Every durable consumer.
+/// The log, for the generation of indices that a rebuild fills. Made when a rebuild begins, deleted when it ends; it
+/// remembers how far the rebuild got.
+#[must_use]
+pub const fn rebuild(start: Start) -> ConsumerSpec {
+    ConsumerSpec {
+        stream: ISSUES,
+        name: "rebuild",
+        verb: Verb::Issue,
+        ack_wait: ACK_WAIT,
+        start,
+    }
+}
+
+/// Every durable consumer that always exists.
 pub const CONSUMERS: [ConsumerSpec; 4] = [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL, INDEXER, INDEXER_REQUESTS];
 
 impl ConsumerSpec {
@@ -95,7 +135,7 @@ impl ConsumerSpec {
             durable_name: Some(self.name.to_owned()),
             filter_subject: self.verb.wildcard(),
             ack_policy: consumer::AckPolicy::Explicit,
-            deliver_policy: consumer::DeliverPolicy::All,
+            deliver_policy: self.start.policy(),
             ack_wait: self.ack_wait,
             max_ack_pending: Self::MAX_ACK_PENDING,
             max_deliver: -1,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::{consumer, kv, stream};
 
 use crate::subject::{Lane, Verb};
+use crate::task::Stage;
 
 /// The smallest server that has message schedules as we need them.
 pub const NATS_AT_LEAST: (u64, u64) = (2, 14);
@@ -15,6 +16,8 @@ pub const DOWNLOADS: &str = "DOWNLOADS";
 pub const ISSUES: &str = "ISSUES";
 /// Requests to index again what the log says.
 pub const INDEXING: &str = "INDEXING";
+/// What the active downloader does without being asked for an issue, scheduled and due.
+pub const TASKS: &str = "TASKS";
 /// What could not succeed.
 pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
 
@@ -28,6 +31,12 @@ pub fn dead_letter_subject(service: &str) -> String {
 pub const LEASES: &str = "leases";
 /// Bucket: first signs of deletion with their evidence, by issue, and the fuse.
 pub const DELETIONS: &str = "deletions";
+/// Bucket: ETags of what GitHub answered last, by issue.
+pub const VALIDATORS: &str = "validators";
+/// Bucket: how far sweeps, audits, repairs of deliveries and backfills got, and what is left of each quota.
+pub const WATERMARKS: &str = "watermarks";
+/// Bucket: validators of conditional requests, each with what it stands for.
+pub const VALIDATORS: &str = "validators";
 /// How long a lease in [`LEASES`] holds without renewal.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
 
@@ -47,11 +56,31 @@ pub struct ConsumerSpec {
     /// Its durable name.
     pub name: &'static str,
     /// What it filters.
-    pub verb: Verb,
+    pub filter: Filter,
     /// How long the server waits for an ack or a sign of progress before it delivers again.
     pub ack_wait: Duration,
     /// What it delivers first.
     pub start: Start,
+}
+
+/// What a consumer takes of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// Messages about issues, of one verb.
+    Verb(Verb),
+    /// Tasks that are due.
+    Tasks,
+}
+
+impl Filter {
+    /// The wildcard over its subjects, malformed ones too.
+    #[must_use]
+    pub fn wildcard(self) -> String {
+        match self {
+            Self::Verb(verb) => verb.wildcard(),
+            Self::Tasks => Stage::Due.wildcard(),
+        }
+    }
 }
 
 /// Where a new consumer begins. It goes on with everything that comes afterwards.
@@ -79,7 +108,7 @@ impl Start {
 pub const DOWNLOADER_LIVE: ConsumerSpec = ConsumerSpec {
     stream: DOWNLOADS,
     name: "downloader-live",
-    verb: Verb::Download,
+    filter: Filter::Verb(Verb::Download),
     ack_wait: ACK_WAIT,
     start: Start::All,
 };
@@ -87,7 +116,15 @@ pub const DOWNLOADER_LIVE: ConsumerSpec = ConsumerSpec {
 pub const DOWNLOADER_BACKFILL: ConsumerSpec = ConsumerSpec {
     stream: DOWNLOADS,
     name: "downloader-backfill",
-    verb: Verb::Backfill,
+    filter: Filter::Verb(Verb::Backfill),
+    ack_wait: ACK_WAIT,
+    start: Start::All,
+};
+/// Tasks of the active downloader.
+pub const DOWNLOADER_TASKS: ConsumerSpec = ConsumerSpec {
+    stream: TASKS,
+    name: "downloader-tasks",
+    filter: Filter::Tasks,
     ack_wait: ACK_WAIT,
     start: Start::All,
 };
@@ -95,7 +132,7 @@ pub const DOWNLOADER_BACKFILL: ConsumerSpec = ConsumerSpec {
 pub const INDEXER: ConsumerSpec = ConsumerSpec {
     stream: ISSUES,
     name: "indexer",
-    verb: Verb::Issue,
+    filter: Filter::Verb(Verb::Issue),
     ack_wait: ACK_WAIT,
     start: Start::All,
 };
@@ -103,7 +140,7 @@ pub const INDEXER: ConsumerSpec = ConsumerSpec {
 pub const INDEXER_REQUESTS: ConsumerSpec = ConsumerSpec {
     stream: INDEXING,
     name: "indexer-requests",
-    verb: Verb::Index,
+    filter: Filter::Verb(Verb::Index),
     ack_wait: ACK_WAIT,
     start: Start::All,
 };
@@ -115,14 +152,20 @@ pub const fn rebuild(start: Start) -> ConsumerSpec {
     ConsumerSpec {
         stream: ISSUES,
         name: "rebuild",
-        verb: Verb::Issue,
+        filter: Filter::Verb(Verb::Issue),
         ack_wait: ACK_WAIT,
         start,
     }
 }
 
 /// Every durable consumer that always exists.
-pub const CONSUMERS: [ConsumerSpec; 4] = [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL, INDEXER, INDEXER_REQUESTS];
+pub const CONSUMERS: [ConsumerSpec; 5] = [
+    DOWNLOADER_LIVE,
+    DOWNLOADER_BACKFILL,
+    DOWNLOADER_TASKS,
+    INDEXER,
+    INDEXER_REQUESTS,
+];
 
 impl ConsumerSpec {
     /// Messages that may be unacknowledged at once, delayed NAKs included.
@@ -133,7 +176,7 @@ impl ConsumerSpec {
     pub fn config(&self) -> consumer::pull::Config {
         consumer::pull::Config {
             durable_name: Some(self.name.to_owned()),
-            filter_subject: self.verb.wildcard(),
+            filter_subject: self.filter.wildcard(),
             ack_policy: consumer::AckPolicy::Explicit,
             deliver_policy: self.start.policy(),
             ack_wait: self.ack_wait,
@@ -162,7 +205,7 @@ pub fn streams() -> Vec<stream::Config> {
     vec![
         queue(
             DOWNLOADS,
-            DOWNLOADS_VERBS,
+            wildcards(DOWNLOADS_VERBS),
             "Requests to download issues, scheduled and due",
         ),
         stream::Config {
@@ -173,7 +216,16 @@ pub fn streams() -> Vec<stream::Config> {
             max_message_size: EVENT_BYTES,
             ..common()
         },
-        queue(INDEXING, INDEXING_VERBS, "Requests to index again what the log says"),
+        queue(
+            INDEXING,
+            wildcards(INDEXING_VERBS),
+            "Requests to index again what the log says",
+        ),
+        queue(
+            TASKS,
+            vec![Stage::Scheduled.wildcard(), Stage::Due.wildcard()],
+            "Sweeps, audits, repairs of deliveries and backfills, scheduled and due",
+        ),
         stream::Config {
             name: DEAD_LETTERS.to_owned(),
             description: Some("What could not succeed, with the reason".to_owned()),
@@ -186,12 +238,16 @@ pub fn streams() -> Vec<stream::Config> {
     ]
 }
 
+fn wildcards(verbs: &[Verb]) -> Vec<String> {
+    verbs.iter().map(|verb| verb.wildcard()).collect()
+}
+
 /// A work queue with at most one message a subject: a newer request replaces an older one.
-fn queue(name: &str, verbs: &[Verb], description: &str) -> stream::Config {
+fn queue(name: &str, subjects: Vec<String>, description: &str) -> stream::Config {
     stream::Config {
         name: name.to_owned(),
         description: Some(description.to_owned()),
-        subjects: verbs.iter().map(|verb| verb.wildcard()).collect(),
+        subjects,
         retention: stream::RetentionPolicy::WorkQueue,
         max_messages_per_subject: 1,
         max_message_size: REQUEST_BYTES,
@@ -225,5 +281,11 @@ pub fn buckets() -> Vec<kv::Config> {
             ..bucket(LEASES, "Who is the active downloader")
         },
         bucket(DELETIONS, "First signs of deletion with their evidence, and the fuse"),
+        bucket(WATERMARKS, "How far sweeps, audits, repairs and backfills got; quotas"),
+        bucket(
+            VALIDATORS,
+            "Validators of conditional requests, with what each stands for",
+        ),
+        bucket(VALIDATORS, "ETags of what GitHub answered last, by issue"),
     ]
 }

@@ -299,11 +299,15 @@ fn bytes_of<T: Serialize>(record: &T) -> bytes::Bytes {
         .into()
 }
 
-/// A dot would split a key into subject tokens and `%` is not allowed in a key, hence `=2E`.
 fn key_of(issue: &IssueId) -> String {
+    format!("{EVIDENCE}{}", in_bucket(issue))
+}
+
+/// An issue's name within a key. A dot would split the key into subject tokens and `%` is not allowed, hence `=2E`.
+pub(crate) fn in_bucket(issue: &IssueId) -> String {
     let repo = issue.repo();
     format!(
-        "{EVIDENCE}{}/{}/{}",
+        "{}/{}/{}",
         repo.owner(),
         repo.repo().replace('.', "=2E"),
         issue.number()

@@ -19,3 +19,4 @@ pub mod requests;
 pub mod secret;
 pub mod service;
 pub mod tls;
+pub mod validators;

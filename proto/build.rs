@@ -4,6 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "bugstream/v1/issue.proto",
         "bugstream/v1/request.proto",
+        "bugstream/v1/task.proto",
         "bugstream/v1/dead_letter.proto",
     ];
     for file in files {

@@ -16,7 +16,7 @@ pub const ATTEMPTS: &str = "Bugstream-Attempts";
 
 /// Adds a message schedule: the message on this subject becomes one on `target` at `at`. A time in the past fires at
 /// once (within 250 ms).
-pub fn schedule(headers: &mut HeaderMap, at: OffsetDateTime, target: &Subject) {
+pub fn schedule(headers: &mut HeaderMap, at: OffsetDateTime, target: &impl std::fmt::Display) {
     let at = at
         .to_offset(time::UtcOffset::UTC)
         .format(&Rfc3339)

@@ -9,6 +9,7 @@ pub mod key;
 pub mod message;
 pub mod reconcile;
 pub mod subject;
+pub mod task;
 pub mod topology;
 
 /// The generated messages of `bugstream/v1/*.proto`; their fields are documented there.
@@ -25,3 +26,4 @@ pub use ids::{IdError, IssueId, RepoName};
 pub use key::{Nonce, ObjectKey, Part};
 pub use message::{Change, Downloaded, Event, MessageError};
 pub use subject::{Lane, Subject, SubjectError, Verb};
+pub use task::{Task, TaskSubject, TaskSubjectError};

@@ -26,6 +26,9 @@ pub enum MessageError {
     /// The message belongs to another subject.
     #[error("the message is about another issue than its subject says")]
     OtherIssue,
+    /// The message belongs to another subject.
+    #[error("the message is about another repository than its subject says")]
+    OtherRepository,
     /// The event carries a change that this version does not know.
     #[error("the event's kind is unknown: it was written by a newer version of the contract; update this service")]
     Newer,

@@ -191,11 +191,11 @@ fn split_verb<'a, 'b>(tokens: &'a [&'b str]) -> Result<(Verb, &'a [&'b str]), Su
     }
 }
 
-fn encode(repo: &str) -> String {
+pub(crate) fn encode(repo: &str) -> String {
     repo.replace('.', "%2E")
 }
 
-fn decode(token: &str) -> String {
+pub(crate) fn decode(token: &str) -> String {
     token.replace("%2E", ".").replace("%2e", ".")
 }
 

@@ -31,12 +31,10 @@ pub fn dead_letter_subject(service: &str) -> String {
 pub const LEASES: &str = "leases";
 /// Bucket: first signs of deletion with their evidence, by issue, and the fuse.
 pub const DELETIONS: &str = "deletions";
-/// Bucket: ETags of what GitHub answered last, by issue.
+/// Bucket: ETags of what GitHub answered last, by issue and by page of a list.
 pub const VALIDATORS: &str = "validators";
 /// Bucket: how far sweeps, audits, repairs of deliveries and backfills got, and what is left of each quota.
 pub const WATERMARKS: &str = "watermarks";
-/// Bucket: validators of conditional requests, each with what it stands for.
-pub const VALIDATORS: &str = "validators";
 /// How long a lease in [`LEASES`] holds without renewal.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
 
@@ -286,6 +284,5 @@ pub fn buckets() -> Vec<kv::Config> {
             VALIDATORS,
             "Validators of conditional requests, with what each stands for",
         ),
-        bucket(VALIDATORS, "ETags of what GitHub answered last, by issue"),
     ]
 }

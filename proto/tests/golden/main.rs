@@ -29,6 +29,16 @@ fn messages() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             request.encode_to_vec(),
         ),
         ("index_requested", "bugstream.v1.IndexRequested", index.encode_to_vec()),
+        (
+            "task_requested",
+            "bugstream.v1.TaskRequested",
+            task(None).encode_to_vec(),
+        ),
+        (
+            "backfill_requested",
+            "bugstream.v1.TaskRequested",
+            task(Some(backfill())).encode_to_vec(),
+        ),
         ("issue_downloaded", "bugstream.v1.IssueEvent", downloaded().encode()),
         ("issue_deleted", "bugstream.v1.IssueEvent", deleted().encode()),
         ("dead_letter", "bugstream.v1.DeadLetter", dead_letter().encode_to_vec()),
@@ -48,6 +58,23 @@ fn cause() -> v1::Cause {
             delivery("72d3162e-cc78-11e3-81ab-4c9367dc0958", "edited"),
             datetime!(2026-11-21 12:00:00.5 UTC),
         )
+    }
+}
+
+fn task(backfill: Option<v1::BackfillRequested>) -> v1::TaskRequested {
+    let repo = RepoName::new("webcompat", "web-bugs").unwrap();
+    v1::TaskRequested {
+        backfill,
+        ..v1::TaskRequested::new(&repo, datetime!(2026-11-21 15:00:00.25 UTC))
+    }
+}
+
+fn backfill() -> v1::BackfillRequested {
+    v1::BackfillRequested {
+        run: "0123456789abcdef".to_owned(),
+        since: Some(message::timestamp(datetime!(2026-01-31 00:00 UTC))),
+        state: v1::ListState::Open.into(),
+        estimated_rows: 198_412,
     }
 }
 
@@ -188,7 +215,7 @@ fn every_golden_file_is_one_of_these_messages() {
 fn second_implementation() -> Vec<FileDescriptor> {
     let mut parser = protobuf_parse::Parser::new();
     parser.pure().include(root());
-    for file in ["issue", "request", "dead_letter"] {
+    for file in ["issue", "request", "task", "dead_letter"] {
         parser.input(root().join(format!("bugstream/v1/{file}.proto")));
     }
     let known = [protobuf::well_known_types::timestamp::file_descriptor().clone()];

@@ -89,7 +89,7 @@ fn without_id(headers: &HeaderMap) -> HeaderMap {
 
 async fn waiting(stream: &Stream<()>, spec: &ConsumerSpec) -> Result<Vec<String>, String> {
     let subjects = stream
-        .info_with_subjects(spec.verb.wildcard())
+        .info_with_subjects(spec.filter.wildcard())
         .await
         .map_err(|error| error.to_string())?;
     let subjects: Vec<(String, usize)> = subjects.try_collect().await.map_err(|error| error.to_string())?;

@@ -354,6 +354,7 @@ fn configuration(nats: &Nats, elastic: &Elastic, node: &str, store: &std::path::
             name: repository,
             private: private_partner,
             public: Vec::new(),
+            credentials: None,
         }]),
         indexer: Indexer {
             health_listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -192,7 +192,20 @@ pub const KEYS: &[Key] = &[
         "github.token",
         "GITHUB_PERSONAL_ACCESS_TOKEN",
         Kind::Text,
-        "a personal access token",
+        "personal access tokens, comma-separated: each adds its own quota",
+    ),
+    key("github.app.id", "GITHUB_APP_ID", Kind::Number, "id of a GitHub App"),
+    key(
+        "github.app.installation_id",
+        "GITHUB_APP_INSTALLATION_ID",
+        Kind::Number,
+        "its installation [default: the one on the repository's owner]",
+    ),
+    key(
+        "github.app.private_key_path",
+        "GITHUB_APP_PRIVATE_KEY_PATH",
+        Kind::Text,
+        "path of the App's private key, a .pem file",
     ),
     key("github.org", "GITHUB_ORG", Kind::Text, "owner of the first repository"),
     key(

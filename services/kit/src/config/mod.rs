@@ -4,6 +4,7 @@
 //! remembers where it came from, so that an error names the variable, flag or file to correct. A service reads only the
 //! sections it uses; a section or key that no service knows is refused.
 
+mod github;
 mod keys;
 mod sections;
 
@@ -13,8 +14,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+pub use github::{App, Credentials, Github};
 pub use keys::{KEYS, Key, SECTIONS};
-pub use sections::{Compression, Elasticsearch, Github, Nats, ObjectStore, Repositories, Repository, S3, Telemetry};
+pub use sections::{Compression, Elasticsearch, Nats, ObjectStore, Repositories, Repository, S3, Telemetry};
 
 /// Why the configuration cannot be used: which key, what is wrong with it, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +113,12 @@ impl Settings {
     pub fn redacted(&self) -> String {
         let mut root = self.root.clone();
         for key in KEYS.iter().filter(|key| key.secret) {
-            if let Some(value) = slot(&mut root, key.path) {
-                *value = Value::String("***".to_owned());
-            }
+            mask(&mut root, key.path);
+        }
+        mask(&mut root, "github.tokens");
+        for repository in root.get_mut("repositories").and_then(Value::as_array_mut).into_iter().flatten() {
+            let table = repository.as_table_mut().into_iter();
+            table.for_each(|table| ["token", "tokens"].into_iter().for_each(|name| mask(table, name)));
         }
         for path in [
             "nats.url",
@@ -139,12 +144,13 @@ impl Settings {
                 key.kind.example(),
             )
         })?;
-        let (section, name) = key.path.split_once('.').expect("every key has a section");
-        let table = self.root.entry(section).or_insert_with(|| Value::Table(Table::new()));
-        if let Value::Table(table) = table {
-            table.insert(name.to_owned(), value);
-        }
+        put(&mut self.root, key.path, value);
         Ok(())
+    }
+
+    /// Whether a variable or a flag gives this key's value, whatever the file says.
+    fn is_overridden(&self, path: &str) -> bool {
+        self.origins.contains_key(path)
     }
 
     fn refuse_unknown_sections(&self) -> Result<(), ConfigError> {
@@ -181,13 +187,33 @@ fn read_file(file: &Path) -> Result<Table, ConfigError> {
     })
 }
 
+fn mask(root: &mut Table, path: &str) {
+    if let Some(value) = slot(root, path) {
+        *value = Value::String("***".to_owned());
+    }
+}
+
 fn slot<'a>(root: &'a mut Table, path: &str) -> Option<&'a mut Value> {
-    let (section, name) = path.split_once('.')?;
-    root.get_mut(section)?.as_table_mut()?.get_mut(name)
+    match path.split_once('.') {
+        Some((section, rest)) => slot(root.get_mut(section)?.as_table_mut()?, rest),
+        None => root.get_mut(path),
+    }
+}
+
+/// Makes the tables on the way; what is no table stays, and is refused when its section is read.
+fn put(root: &mut Table, path: &str, value: Value) {
+    let Some((section, rest)) = path.split_once('.') else {
+        root.insert(path.to_owned(), value);
+        return;
+    };
+    let below = root.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(table) = below {
+        put(table, rest, value);
+    }
 }
 
 fn default_name(path: &str) -> String {
-    path.split_once('.')
+    path.rsplit_once('.')
         .map_or_else(|| path.to_owned(), |(section, name)| format!("[{section}] {name}"))
 }
 

@@ -6,6 +6,7 @@ use bugstream_proto::{IssueId, RepoName};
 use serde::Deserialize;
 use url::Url;
 
+use super::github::{App, Credentials, Github};
 use super::{ConfigError, Settings};
 use crate::secret::Secret;
 
@@ -218,68 +219,6 @@ impl Elasticsearch {
     }
 }
 
-/// `[github]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Github {
-    /// REST API's base URL; for GitHub Enterprise Server `https://host/api/v3`.
-    pub api_url: String,
-    /// A personal access token; without one GitHub allows 60 requests an hour.
-    pub token: Option<Secret>,
-    /// Requests under way at once, 1 to 100.
-    pub concurrency: usize,
-    /// Seconds that one request may take.
-    pub timeout_s: u64,
-    /// The old system's name for the owner of the first repository.
-    pub(super) org: Option<String>,
-    pub(super) repo_public: Option<String>,
-    pub(super) repo_private: Option<String>,
-}
-
-impl Default for Github {
-    fn default() -> Self {
-        Self {
-            api_url: "https://api.github.com".to_owned(),
-            token: None,
-            concurrency: 10,
-            timeout_s: 30,
-            org: None,
-            repo_public: None,
-            repo_private: None,
-        }
-    }
-}
-
-impl Github {
-    /// Reads and checks the section.
-    ///
-    /// # Errors
-    /// [`ConfigError`].
-    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
-        let section: Self = settings.section("github")?;
-        check_http(settings, "github.api_url", &section.api_url, "https://api.github.com")?;
-        let printable = |token: &Secret| token.expose().bytes().all(|b| b.is_ascii_graphic());
-        if !section.token.as_ref().is_none_or(printable) {
-            return Err(settings.wrong(
-                "github.token",
-                "has characters that no token has",
-                None,
-                "copy it again",
-            ));
-        }
-        if !(1..=100).contains(&section.concurrency) {
-            let found = section.concurrency.to_string();
-            return Err(settings.wrong(
-                "github.concurrency",
-                "is not between 1 and 100",
-                Some(&found),
-                "write 10",
-            ));
-        }
-        Ok(section)
-    }
-}
-
 /// One mirrored repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -289,15 +228,21 @@ pub struct Repository {
     pub private: Option<RepoName>,
     /// Repositories that are known to be public, so that what names them may be shown.
     pub public: Vec<RepoName>,
+    /// Who asks for this repository, where that is not who asks for the others.
+    pub credentials: Option<Credentials>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RepositorySection {
     name: String,
     private: Option<String>,
     #[serde(default)]
     public: Vec<String>,
+    token: Option<Secret>,
+    #[serde(default)]
+    tokens: Vec<Secret>,
+    app: Option<App>,
 }
 
 /// `[[repositories]]`; the old system's flat names describe the first.
@@ -324,6 +269,13 @@ impl Repositories {
             fix: "write [[repositories]], name = \"owner/name\" and, if there is one, private = \"owner/name\"".into(),
         })?;
         if let Some(first) = flat(settings)? {
+            let own = sections.first().cloned().unwrap_or_default();
+            let first = RepositorySection {
+                token: own.token,
+                tokens: own.tokens,
+                app: own.app,
+                ..first
+            };
             sections.splice(..sections.len().min(1), [first]);
         }
         if sections.is_empty() {
@@ -379,11 +331,36 @@ impl RepositorySection {
                 fix: "name the repository where reports wait for moderation, or leave private out".to_owned(),
             });
         }
+        let credentials = Credentials::new(self.token.as_ref(), &self.tokens, self.app.as_ref());
+        check_own(&name, &credentials)?;
         Ok(Repository {
             name,
             private,
             public: self.public.iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
+            credentials: Some(credentials).filter(|credentials| !credentials.is_empty()),
         })
+    }
+}
+
+/// The list has no keys that a variable or a flag could set, so the repository's name says where the mistake is.
+fn check_own(name: &RepoName, credentials: &Credentials) -> Result<(), ConfigError> {
+    let wrong = |what: &str, fix: &str| {
+        Err(ConfigError {
+            problem: format!("[[repositories]] {name}: {what}"),
+            fix: fix.to_owned(),
+        })
+    };
+    match &credentials.app {
+        _ if !credentials.tokens_are_printable() => wrong("a token has characters that no token has", "copy it again"),
+        Some(app) if app.id == 0 => wrong(
+            "app has no id",
+            "write app = { id = 12345, private_key_path = \"/etc/bugstream/app.pem\" }",
+        ),
+        Some(app) if app.private_key_path.as_os_str().is_empty() => wrong(
+            "app has no private_key_path",
+            "write the path of the App's private key, a .pem file",
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -400,7 +377,7 @@ fn flat(settings: &Settings) -> Result<Option<RepositorySection>, ConfigError> {
     Ok(Some(RepositorySection {
         name: full(public)?,
         private: github.repo_private.map(full).transpose()?,
-        public: Vec::new(),
+        ..RepositorySection::default()
     }))
 }
 
@@ -438,7 +415,12 @@ impl Telemetry {
     }
 }
 
-fn check_http(settings: &Settings, path: &'static str, text: &str, example: &str) -> Result<(), ConfigError> {
+pub(super) fn check_http(
+    settings: &Settings,
+    path: &'static str,
+    text: &str,
+    example: &str,
+) -> Result<(), ConfigError> {
     let good = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if good {
         return Ok(());

@@ -21,6 +21,7 @@ fn config(nats_url: &str) -> Config {
         name: webhooks::REPOSITORY.parse().expect("a repository's name"),
         private: None,
         public: Vec::new(),
+        credentials: None,
     };
     Config {
         nats: NatsConfig {

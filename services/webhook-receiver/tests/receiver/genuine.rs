@@ -199,6 +199,7 @@ async fn every_recorded_delivery_is_accepted() {
             name,
             private: None,
             public: Vec::new(),
+            credentials: None,
         })
         .collect();
     let receiver = Receiver::start(config).await.ready().await;

@@ -27,6 +27,7 @@ pub(crate) fn config(nats_url: &str) -> Config {
         name: name.parse().expect("a repository's name"),
         private: Some("bugstream-test/web-bugs-private".parse().expect("a repository's name")),
         public: Vec::new(),
+        credentials: None,
     };
     Config {
         nats: NatsConfig {

@@ -8,6 +8,7 @@ fn repository() -> Repository {
         name: name("o/r"),
         private: Some(name("o/r-private")),
         public: vec![name("o/known")],
+        credentials: None,
     }
 }
 

@@ -18,5 +18,7 @@ pub mod publish;
 pub mod requests;
 pub mod secret;
 pub mod service;
+pub mod tasks;
 pub mod tls;
 pub mod validators;
+pub mod watermarks;

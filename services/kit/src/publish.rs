@@ -4,7 +4,6 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishError as ClientError, PublishErrorKind};
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::{self, Error as ServerError, ErrorCode};
-use bugstream_proto::Subject;
 use bytes::Bytes;
 
 /// Why a message was not stored.
@@ -40,7 +39,7 @@ impl From<ClientError> for PublishError {
 /// [`PublishError`].
 pub async fn publish(
     jetstream: &jetstream::Context,
-    subject: &Subject,
+    subject: &impl std::fmt::Display,
     mut headers: HeaderMap,
     payload: Bytes,
 ) -> Result<PublishAck, PublishError> {

@@ -67,10 +67,14 @@ metrics! { COUNTERS: Counter;
     GITHUB_REQUESTS = "bugstream.github.requests", "{request}", "requests sent to GitHub, by answer";
     /// Labels: [`Limit`].
     GITHUB_LIMITED = "bugstream.github.limited", "{answer}", "answers of GitHub that asked to wait";
+    /// No labels; the log names the credential. Each step wants a person's look.
+    GITHUB_SET_ASIDE = "bugstream.github.set_aside", "{credential}", "credentials that GitHub did not accept any more";
     /// Labels: [`Download`].
     DOWNLOADS = "bugstream.downloads", "{download}", "downloads that ended, by what they found";
     /// Labels: [`Part`]. As stored, so after compression.
     OBJECTS_BYTES = "bugstream.objects.bytes", "By", "bytes written to the object store";
+    /// No labels. Each step is an issue that is downloaded again.
+    OBJECTS_LOST = "bugstream.objects.lost", "{event}", "events whose objects are missing or damaged";
     /// Labels: [`BulkResult`].
     BULK_ITEMS = "bugstream.bulk.items", "{item}", "documents sent to Elasticsearch, by answer";
     /// No labels.
@@ -88,6 +92,8 @@ metrics! { HISTOGRAMS: Histogram;
     MESSAGE_DURATION = "bugstream.message.duration", "s", "time a handler took for one message", DURATION_BOUNDS;
     /// Labels: [`Route`].
     GITHUB_DURATION = "bugstream.github.duration", "s", "time until GitHub's whole answer was there", DURATION_BOUNDS;
+    /// Labels: [`Route`]. Only those that waited at all.
+    GITHUB_WAITED = "bugstream.github.waited", "s", "time a request waited for a place or for the points of the minute", DURATION_BOUNDS;
     /// No labels.
     BULK_DURATION = "bugstream.bulk.duration", "s", "time one bulk request took", DURATION_BOUNDS;
     /// No labels. From the first request of a change until it was indexed, the debounce included.
@@ -204,6 +210,12 @@ labels! {
         Repository = "repository",
         /// What is left of the rate limit.
         RateLimit = "rate_limit",
+        /// A repository's webhooks.
+        Hooks = "hooks",
+        /// Deliveries of a webhook.
+        Deliveries = "deliveries",
+        /// An App's installation, and its tokens.
+        Installation = "installation",
         /// Anything else.
         Other = "other",
     }
@@ -214,6 +226,8 @@ labels! {
         Primary = "primary",
         /// Too much at once.
         Secondary = "secondary",
+        /// The share of the hour that is kept for live work: Bugstream asks itself.
+        Reserve = "reserve",
     }
 
     /// What a download found.

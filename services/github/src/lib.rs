@@ -26,6 +26,7 @@ mod list;
 mod location;
 mod repository;
 mod timeline;
+pub mod webhook;
 
 pub use bugstream_telemetry::names::Limit;
 pub use client::{Client, Config, ConfigError};

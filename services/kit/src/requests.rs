@@ -3,6 +3,8 @@
 //! A request is a trigger to read current state, so a newer one may always replace an older one of its subject; where
 //! an older one must keep its place (deadline, backfill) the publish expects an empty subject.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream;
@@ -20,6 +22,15 @@ pub enum Queued {
     New,
     /// One waits already, and keeps its place.
     Waiting,
+}
+
+/// How long an issue that webhooks tell about waits for its download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// After the last webhook; zero downloads at once.
+    pub quiet: Duration,
+    /// After the first webhook, at the latest.
+    pub longest: Duration,
 }
 
 /// Publishes requests. Clones share the connection.
@@ -91,6 +102,24 @@ impl Requests {
         let mut headers = HeaderMap::new();
         header::schedule(&mut headers, at, &Verb::Download.of(issue));
         self.send_if_empty(&subject, headers, request(issue, cause)).await
+    }
+
+    /// Downloads an issue once it falls quiet, and at the latest after the longest wait: debounce and deadline of a
+    /// webhook at `now`, both at once. Tells what became of the deadline.
+    ///
+    /// # Errors
+    /// [`PublishError::Unavailable`]; then either may be stored. Doing it again does no harm.
+    pub async fn when_quiet(
+        &self,
+        issue: &IssueId,
+        cause: v1::Cause,
+        now: OffsetDateTime,
+        waits: Waits,
+    ) -> Result<Queued, PublishError> {
+        let debounce = self.debounce(issue, cause.clone(), now + waits.quiet);
+        let deadline = self.deadline(issue, cause, now + waits.longest);
+        let ((), deadline) = tokio::try_join!(debounce, deadline)?;
+        Ok(deadline)
     }
 
     /// Indexes again what the log says. Replaces a waiting request.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub struct Config {
     /// Where requests are published.
     pub nats: Nats,
-    /// Whose deliveries are for us. Their private partners' are not.
+    /// Whose deliveries are for us. Their private partners' refresh the public issues that they name.
     pub repositories: Repositories,
     /// At least one, none of them empty; a delivery signed with any of them is genuine.
     pub secrets: Vec<Secret>,

@@ -1,7 +1,8 @@
 //! Receives GitHub's webhooks and turns each into scheduled requests to download the issues it concerns.
 //!
 //! The steps of a delivery, each in a file of its own: [`mod@serve`] reads the body within limits, [`verify`] checks its
-//! signature, [`route`] decides whom it concerns, [`publish`] stores the requests and waits for JetStream's word.
+//! signature, [`form`] unwraps it, [`bugstream_github::webhook`] decides whom it concerns, [`publish`] stores the requests and
+//! waits for JetStream's word.
 //!
 //! Invariants:
 //! - Nothing is parsed before its signature is verified, and a body never takes more memory than the limits of
@@ -12,8 +13,8 @@
 //! It is no filter of changes and keeps no state: a request only says "look at this issue", and the broker coalesces.
 
 pub mod config;
+pub mod form;
 pub mod publish;
-pub mod route;
 pub mod serve;
 pub mod verify;
 

@@ -6,9 +6,10 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bugstream_github::webhook::{Queue, When};
 use bugstream_kit::broker::Broker;
 use bugstream_kit::publish::PublishError;
-use bugstream_kit::requests::{Queued, Requests};
+use bugstream_kit::requests::{Queued, Requests, Waits};
 use bugstream_kit::service::Context;
 use bugstream_proto::{IssueId, v1};
 use bugstream_telemetry::{metrics, names};
@@ -16,7 +17,6 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::route::{Queue, When};
 
 /// The first and the longest wait between two attempts.
 const BASE: Duration = Duration::from_millis(50);
@@ -32,8 +32,7 @@ pub struct Unavailable(String);
 pub struct Publisher {
     broker: OnceLock<Broker>,
     context: Context,
-    inactivity_delay: Duration,
-    longest_wait: Duration,
+    waits: Waits,
 }
 
 impl Publisher {
@@ -43,8 +42,10 @@ impl Publisher {
         Self {
             broker: OnceLock::new(),
             context: context.clone(),
-            inactivity_delay: config.inactivity_delay,
-            longest_wait: config.longest_wait,
+            waits: Waits {
+                quiet: config.inactivity_delay,
+                longest: config.longest_wait,
+            },
         }
     }
 
@@ -95,14 +96,12 @@ impl Publisher {
     async fn request(&self, requests: &Requests, issue: &IssueId, queue: &Queue) -> Result<(), PublishError> {
         let now = self.context.clock.now();
         let cause = v1::Cause::of_delivery(queue.delivery.clone(), now);
-        if queue.when == When::Now || self.inactivity_delay.is_zero() {
+        if queue.when == When::Now || self.waits.quiet.is_zero() {
             requests.download(issue, cause).await?;
             self.count(names::REQUESTS_PUBLISHED, names::Verb::Download);
             return Ok(());
         }
-        let debounce = requests.debounce(issue, cause.clone(), now + self.inactivity_delay);
-        let deadline = requests.deadline(issue, cause, now + self.longest_wait);
-        let ((), deadline) = tokio::try_join!(debounce, deadline)?;
+        let deadline = requests.when_quiet(issue, cause, now, self.waits).await?;
         self.count(names::REQUESTS_PUBLISHED, names::Verb::Debounce);
         match deadline {
             Queued::New => self.count(names::REQUESTS_PUBLISHED, names::Verb::Deadline),

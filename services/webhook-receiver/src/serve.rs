@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use bugstream_github::webhook::{self, Decision, Policy, Queue};
 use bugstream_kit::service::{self, Context};
 use bugstream_proto::v1;
 use bugstream_telemetry::{metrics, names};
@@ -25,8 +26,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::config::Config;
+use crate::form::{self, Malformed};
 use crate::publish::{Publisher, Unavailable};
-use crate::route::{self, Decision, Malformed, Policy, Queue};
 use crate::verify::{Claim, Verifier};
 
 /// GitHub's own limit of a payload, 25 MB; nothing larger is genuine.
@@ -150,7 +151,7 @@ impl Receiver {
     async fn deliver(&self, request: Request, deadline: Instant) -> Result<Answer, Refusal> {
         let (parts, body) = request.into_parts();
         let body = self.genuine_body(&parts.headers, body, deadline).await?;
-        let decision = route::route(&parts.headers, &body, &self.policy)?;
+        let decision = self.decide(&parts.headers, &body)?;
         drop(body);
         match decision {
             Decision::Ignore(why) => Ok(Answer::Ignored(why)),
@@ -160,6 +161,11 @@ impl Receiver {
                 Ok(Answer::Queued(queue))
             }
         }
+    }
+
+    fn decide(&self, headers: &HeaderMap, body: &[u8]) -> Result<Decision, Malformed> {
+        let (head, payload) = form::unwrap(headers, body)?;
+        Ok(webhook::route(head, &payload, &self.policy)?)
     }
 
     /// The body, once its signature is verified. Until it is dropped it keeps its share of [`MEMORY`].

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::harness::{Delivery, Downloads, Receiver, config, issue};
+use crate::harness::{Delivery, Downloads, Receiver, config, issue, partners};
 
 const DEBOUNCE: &str = "debounce.bugstream-test.web-bugs.7";
 const DEADLINE: &str = "deadline.bugstream-test.web-bugs.7";
@@ -169,17 +169,36 @@ async fn what_is_not_ours_is_204_and_leaves_nothing() {
     let receiver = Receiver::start(config(&nats.url())).await.ready().await;
     let mut elsewhere = issue("edited", 7);
     elsewhere["repository"]["full_name"] = json!("someone/else");
-    let mut partner = issue("edited", 7);
-    partner["repository"]["full_name"] = json!("bugstream-test/web-bugs-private");
     for delivery in [
         Delivery::new("d1", "ping", json!({"zen": "Design for failure."}).to_string()),
         Delivery::new("d2", "push", json!({"ref": "refs/heads/main"}).to_string()),
         Delivery::new("d3", "issues", elsewhere.to_string()),
-        Delivery::new("d4", "issues", partner.to_string()),
+        partners("d4", "edited", "it names bugstream-test/web-bugs-private#7 and #8"),
     ] {
         assert_eq!(receiver.status(&delivery).await, 204);
     }
     assert_eq!(Downloads::of(&nats).await.last_sequence().await, 0);
+    receiver.stop().await;
+}
+
+#[tokio::test]
+async fn a_private_partners_delivery_refreshes_the_public_issue_and_is_no_witness_of_its_end() {
+    let nats = Nats::start().await;
+    let receiver = Receiver::start(config(&nats.url())).await.ready().await;
+    let downloads = Downloads::of(&nats).await;
+    let edited = partners("d1", "edited", "of https://github.com/bugstream-test/web-bugs/issues/7");
+    let answer = receiver.send(&edited).await;
+    assert_eq!(answer.status(), 202);
+    let answer: serde_json::Value = answer.json().await.expect("an object");
+    assert_eq!(answer, json!({"queued": ["bugstream-test/web-bugs#7"]}));
+    assert_eq!(downloads.subjects().await, [DEADLINE, DEBOUNCE]);
+
+    let deleted = partners("d2", "deleted", "of Bugstream-Test/web-bugs#7");
+    assert_eq!(receiver.status(&deleted).await, 202);
+    let (cause, at) = downloads.request(DOWNLOAD).await;
+    assert_eq!(at, None, "a takedown does not wait");
+    let delivery = cause.last_delivery.expect("its delivery");
+    assert_eq!((delivery.delivery_id.as_str(), delivery.action.as_str()), ("d2", ""));
     receiver.stop().await;
 }
 

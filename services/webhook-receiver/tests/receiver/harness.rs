@@ -20,12 +20,13 @@ use tokio::task::JoinSet;
 
 pub(crate) const SECRET: &str = "the secret of the test's webhook";
 pub(crate) const REPO: &str = "Bugstream-Test/web-bugs";
+pub(crate) const PARTNER: &str = "bugstream-test/web-bugs-private";
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) fn config(nats_url: &str) -> Config {
     let repository = |name: &str| Repository {
         name: name.parse().expect("a repository's name"),
-        private: Some("bugstream-test/web-bugs-private".parse().expect("a repository's name")),
+        private: Some(PARTNER.parse().expect("a repository's name")),
         public: Vec::new(),
         credentials: None,
     };
@@ -85,11 +86,7 @@ impl Receiver {
     }
 
     pub(crate) async fn send(&self, delivery: &Delivery) -> reqwest::Response {
-        let mut request = self.client.post(format!("{}/github/receive", self.url));
-        for (name, value) in &delivery.headers {
-            request = request.header(name.as_str(), value);
-        }
-        request.body(delivery.body.clone()).send().await.expect("an answer")
+        delivery.send(&self.client, &self.url).await
     }
 
     pub(crate) async fn status(&self, delivery: &Delivery) -> u16 {
@@ -144,10 +141,27 @@ impl Delivery {
         self.headers.remove(header);
         self
     }
+
+    /// Sends it to the receiver at a URL.
+    pub(crate) async fn send(&self, client: &reqwest::Client, url: &str) -> reqwest::Response {
+        let mut request = client.post(format!("{url}/github/receive"));
+        for (name, value) in &self.headers {
+            request = request.header(name.as_str(), value);
+        }
+        request.body(self.body.clone()).send().await.expect("an answer")
+    }
 }
 
 pub(crate) fn issue(action: &str, number: u64) -> Value {
     json!({"action": action, "issue": {"number": number, "title": "t"}, "repository": {"full_name": REPO}})
+}
+
+/// A delivery about an issue of the private partner, with this body.
+pub(crate) fn partners(id: &str, action: &str, body: &str) -> Delivery {
+    let mut payload = issue(action, 99);
+    payload["issue"]["body"] = json!(body);
+    payload["repository"]["full_name"] = json!(PARTNER);
+    Delivery::new(id, "issues", payload.to_string())
 }
 
 /// What lies in `DOWNLOADS`.

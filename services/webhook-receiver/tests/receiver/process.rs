@@ -1,6 +1,12 @@
-//! The binary: what an operator sees who has forgotten something.
+//! The binary: what an operator sees who has forgotten something, and what nobody sees.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
+
+use bugstream_testkit::nats::Nats;
+use bugstream_testkit::process::{Launch, Service};
+
+use crate::harness::{self, Downloads};
 
 fn run(environment: &[(&str, &str)]) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_webhook-receiver"))
@@ -42,6 +48,60 @@ fn a_configuration_that_cannot_work_is_refused_without_showing_the_secret() {
         assert!(
             text.contains(expected) && !text.contains("very-secret"),
             "{name}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_private_partner_says_stands_in_no_log_and_no_message() {
+    let nats = Nats::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let health_port = bugstream_stack::ports::free().expect("a free port");
+    let environment = [
+        ("NATS_URL", nats.url()),
+        ("GITHUB_REPO_PUBLIC", harness::REPO.to_owned()),
+        ("GITHUB_REPO_PRIVATE", harness::PARTNER.to_owned()),
+        ("GITHUB_WEBHOOK_SECRET", harness::SECRET.to_owned()),
+        ("WEBHOOK_LISTEN", format!("127.0.0.1:{health_port}")),
+        ("RUST_LOG", "debug".to_owned()),
+    ];
+    let environment: BTreeMap<_, _> = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let log = folder.path().join("log");
+    let name = "webhook-receiver";
+    let mut service = Service::start(Launch {
+        name,
+        environment,
+        health_port,
+        log,
+    })
+    .expect("it starts");
+    service.ready().await.expect("it is ready");
+
+    let names = "planted bugstream-test/web-bugs#7 planted";
+    for (id, action, body, status) in [
+        ("d1", "edited", names, 202),
+        ("d2", "deleted", names, 202),
+        ("d3", "edited", "planted", 204),
+    ] {
+        let url = format!("http://{}", service.address());
+        let delivery = harness::partners(id, action, body);
+        let answer = delivery.send(&reqwest::Client::new(), &url).await;
+        assert_eq!(answer.status(), status);
+        assert!(!answer.text().await.expect("a body").contains("planted"));
+    }
+    service.stop().await.expect("it stops");
+
+    let log = std::fs::read_to_string(service.log()).expect("a log");
+    assert!(
+        log.contains("bugstream-test/web-bugs#7") && !log.contains("planted"),
+        "{log}"
+    );
+    let downloads = Downloads::of(&nats).await;
+    for subject in downloads.subjects().await {
+        let message = format!("{:?}", downloads.message(&subject).await);
+        assert!(
+            message.contains("web-bugs") && !message.contains("planted"),
+            "{message}"
         );
     }
 }

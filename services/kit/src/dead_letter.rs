@@ -2,7 +2,7 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream;
-use bugstream_proto::{message, topology, v1};
+use bugstream_proto::{RepoName, message, topology, v1};
 use bugstream_telemetry::{metrics, names};
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -165,13 +165,17 @@ fn holds_no_content(payload: &[u8]) -> bool {
         M::decode(payload).is_ok_and(|message| issue(&message) && message.encode_to_vec() == payload)
     }
     let real = |issue: &Option<v1::Issue>| issue.as_ref().is_some_and(|issue| issue.id().is_ok());
-    same::<v1::DownloadRequested>(payload, |m| real(&m.issue)) || same::<v1::IssueEvent>(payload, |m| real(&m.issue))
+    let task = |task: &v1::TaskRequested| {
+        let named = task.repository.as_ref();
+        named.is_some_and(|repo| RepoName::new(&repo.owner, &repo.repo).is_ok())
+    };
+    same::<v1::DownloadRequested>(payload, |m| real(&m.issue))
+        || same::<v1::IssueEvent>(payload, |m| real(&m.issue))
+        || same::<v1::TaskRequested>(payload, task)
 }
 
 #[cfg(test)]
 mod tests {
-    use bugstream_proto::RepoName;
-
     use super::*;
 
     #[test]

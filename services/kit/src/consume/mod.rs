@@ -3,7 +3,7 @@
 //! Invariants:
 //! - It asks for as many messages as it has free slots, so that nothing waits in a client's buffer with its ack wait
 //!   running.
-//! - Messages of one issue are handled in order, one after another, whatever their spelling.
+//! - Messages of one issue, or of one task, are handled in order, one after another, whatever their spelling.
 //! - The handler returns a decision; only [`settle`] acks. A message is acked after its effect is durable, terminated
 //!   after its dead letter has its PubAck, and otherwise comes back.
 //! - A lease ends before the server's ack wait does: a handler that lost it writes nothing more.
@@ -12,13 +12,13 @@
 //! - What a server lost sight of in a crash is published again ([`ghosts`]).
 //! - When a whole part is away the loop stops asking ([`Outcome::Hold`]), then asks for one message at a time.
 
+mod address;
 mod gate;
 mod ghosts;
 mod lease;
 mod order;
 mod settle;
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+pub use address::Address;
 pub use lease::{Lease, LeaseLost};
 
 use crate::broker::Broker;
@@ -102,9 +103,9 @@ impl Outcome {
 
 /// A message as a handler sees it. The right to ack it stays with the loop.
 #[derive(Debug, Clone)]
-pub struct Received {
+pub struct Received<A = Subject> {
     /// Its parsed subject.
-    pub subject: Subject,
+    pub subject: A,
     /// Its subject as it was spelled, for a dead letter.
     pub spelling: String,
     /// Its payload.
@@ -128,9 +129,9 @@ impl Received {
 }
 
 /// Decides what becomes of a message. Must be idempotent: delivery is at least once.
-pub trait Handler: Send + Sync + 'static {
+pub trait Handler<A: Address = Subject>: Send + Sync + 'static {
     /// Does the work and decides. Checks the lease before each write that must not come late.
-    fn handle(&self, message: &Received, lease: &Lease) -> impl Future<Output = Outcome> + Send;
+    fn handle(&self, message: &Received<A>, lease: &Lease) -> impl Future<Output = Outcome> + Send;
 }
 
 /// How a consumer is worked.
@@ -140,7 +141,8 @@ pub struct Options {
     pub spec: ConsumerSpec,
     /// Messages under way at once.
     pub slots: usize,
-    /// Where what keeps failing is scheduled again: its own lane, or [`Lane::Index`] for an event of the log.
+    /// Where what keeps failing is scheduled again: its own lane, or [`Lane::Index`] for an event of the log. Not used
+    /// for what is addressed to no issue.
     pub retry_lane: Lane,
     /// Failures after which it leaves the consumer for a schedule. Delayed NAKs before that.
     pub naks: u64,
@@ -169,7 +171,7 @@ impl Options {
 ///
 /// # Errors
 /// Only if a handler panicked: the message comes back to the next process.
-pub async fn consume<H: Handler>(
+pub async fn consume<A: Address, H: Handler<A>>(
     broker: &Broker,
     options: Options,
     handler: Arc<H>,
@@ -186,7 +188,7 @@ pub async fn consume<H: Handler>(
     let shared = Arc::new(Shared {
         handler,
         settler,
-        order: Order::default(),
+        order: Order::<A::Key>::default(),
     });
     let (spec, stop) = (&options.spec, &context.stop);
     tokio::select! {
@@ -198,10 +200,10 @@ pub async fn consume<H: Handler>(
 }
 
 /// Pulls and works until a soft stop, then waits for what is under way.
-async fn work<H: Handler>(
+async fn work<A: Address, H: Handler<A>>(
     broker: &Broker,
     options: &Options,
-    shared: &Arc<Shared<H>>,
+    shared: &Arc<Shared<A, H>>,
     context: &Context,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
@@ -229,10 +231,10 @@ async fn work<H: Handler>(
     drain(tasks, context, options.spec.name).await
 }
 
-struct Shared<H> {
+struct Shared<A: Address, H> {
     handler: Arc<H>,
     settler: Settler,
-    order: Order,
+    order: Order<A::Key>,
 }
 
 /// Why pulling ended before a stop was asked for.
@@ -244,10 +246,10 @@ enum PullError {
 }
 
 /// Builds the consumer if it is missing, and pulls until something fails or a stop is asked for.
-async fn pull_once<H: Handler>(
+async fn pull_once<A: Address, H: Handler<A>>(
     broker: &Broker,
     spec: &ConsumerSpec,
-    shared: &Arc<Shared<H>>,
+    shared: &Arc<Shared<A, H>>,
     slots: &Arc<Semaphore>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), PullError> {
@@ -302,9 +304,9 @@ async fn free_slot(slots: &Arc<Semaphore>, stop: &crate::service::Stop) -> Optio
 }
 
 /// Asks for as many messages as there are permits, and starts each as it arrives; answers how many came.
-async fn pull_batch<H: Handler>(
+async fn pull_batch<A: Address, H: Handler<A>>(
     consumer: &Consumer<pull::Config>,
-    shared: &Arc<Shared<H>>,
+    shared: &Arc<Shared<A, H>>,
     mut permits: Vec<OwnedSemaphorePermit>,
     tasks: &mut JoinSet<()>,
 ) -> Result<usize, String> {
@@ -325,13 +327,18 @@ async fn pull_batch<H: Handler>(
 }
 
 /// Starts the work on a message. Its place behind others of its issue is taken here, in order of arrival.
-fn start<H: Handler>(message: Message, permit: OwnedSemaphorePermit, shared: &Arc<Shared<H>>, tasks: &mut JoinSet<()>) {
+fn start<A: Address, H: Handler<A>>(
+    message: Message,
+    permit: OwnedSemaphorePermit,
+    shared: &Arc<Shared<A, H>>,
+    tasks: &mut JoinSet<()>,
+) {
     let lease = Lease::new(
         shared.settler.options.spec.ack_wait,
         shared.settler.options.longest_lease,
     );
-    let subject = Subject::from_str(&message.subject);
-    let turn = subject.as_ref().ok().map(|subject| shared.order.queue(&subject.issue));
+    let subject = message.subject.parse::<A>().map_err(|error| error.to_string());
+    let turn = subject.as_ref().ok().map(|subject| shared.order.queue(subject.key()));
     let span = tracing::info_span!("handle", consumer = shared.settler.options.spec.name, subject = %message.subject);
     propagation::set_parent(&span, message.headers.as_ref());
     let shared = Arc::clone(shared);
@@ -343,7 +350,7 @@ fn start<H: Handler>(message: Message, permit: OwnedSemaphorePermit, shared: &Ar
                 Some(turn) => Some(turn.wait().await),
                 None => None,
             };
-            work_on(&message, subject.map_err(|error| error.to_string()), &shared, &lease).await;
+            work_on(&message, subject, &shared, &lease).await;
         };
         tokio::select! {
             () = handled => {}
@@ -354,7 +361,12 @@ fn start<H: Handler>(message: Message, permit: OwnedSemaphorePermit, shared: &Ar
     tasks.spawn(work.instrument(span));
 }
 
-async fn work_on<H: Handler>(message: &Message, subject: Result<Subject, String>, shared: &Shared<H>, lease: &Lease) {
+async fn work_on<A: Address, H: Handler<A>>(
+    message: &Message,
+    subject: Result<A, String>,
+    shared: &Shared<A, H>,
+    lease: &Lease,
+) {
     let started = tokio::time::Instant::now();
     let received = received(message, subject);
     let outcome = match &received {
@@ -373,7 +385,7 @@ async fn work_on<H: Handler>(message: &Message, subject: Result<Subject, String>
         .await;
 }
 
-fn received(message: &Message, subject: Result<Subject, String>) -> Result<Received, Rejection> {
+fn received<A>(message: &Message, subject: Result<A, String>) -> Result<Received<A>, Rejection> {
     let subject = subject.map_err(|why| Rejection::new(Kind::Subject, why))?;
     let info = message
         .info()

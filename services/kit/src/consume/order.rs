@@ -1,44 +1,54 @@
-//! Messages of one issue, one after another: each waits for the one that arrived before it.
+//! Messages of one key (an issue, a task), one after another: each waits for the one that arrived before it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
-use bugstream_proto::IssueId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The last in the queue of every issue that has one.
-#[derive(Debug, Default)]
-pub(super) struct Order {
-    last: Arc<Mutex<HashMap<IssueId, (u64, CancellationToken)>>>,
+/// The last in the queue of each key that has one.
+type Last<K> = Arc<Mutex<HashMap<K, (u64, CancellationToken)>>>;
+
+/// The queues of all keys.
+#[derive(Debug)]
+pub(super) struct Order<K> {
+    last: Last<K>,
     tickets: std::sync::atomic::AtomicU64,
 }
 
-/// A place in an issue's queue. Dropping it, by a panic too, lets the next one through.
+/// A place in a key's queue. Dropping it, by a panic too, lets the next one through.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Turn<K: Eq + Hash> {
     before: Option<CancellationToken>,
-    place: Place,
+    place: Place<K>,
 }
 
 #[derive(Debug)]
-pub(super) struct Place {
-    issue: IssueId,
+pub(super) struct Place<K: Eq + Hash> {
+    key: K,
     ticket: u64,
-    last: Arc<Mutex<HashMap<IssueId, (u64, CancellationToken)>>>,
+    last: Last<K>,
     _done: DropGuard,
 }
 
-impl Order {
-    /// Takes the place behind the last message of the issue.
-    pub(super) fn queue(&self, issue: &IssueId) -> Turn {
+impl<K> Default for Order<K> {
+    fn default() -> Self {
+        Self {
+            last: Arc::default(),
+            tickets: std::sync::atomic::AtomicU64::default(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Order<K> {
+    /// Takes the place behind the last message of the key.
+    pub(super) fn queue(&self, key: K) -> Turn<K> {
         let ticket = self.tickets.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let done = CancellationToken::new();
         let mut last = self.last.lock().expect("no one panics while holding it");
-        let before = last
-            .insert(issue.clone(), (ticket, done.clone()))
-            .map(|(_, token)| token);
+        let before = last.insert(key.clone(), (ticket, done.clone())).map(|(_, token)| token);
         let place = Place {
-            issue: issue.clone(),
+            key,
             ticket,
             last: Arc::clone(&self.last),
             _done: done.drop_guard(),
@@ -47,9 +57,9 @@ impl Order {
     }
 }
 
-impl Turn {
+impl<K: Eq + Hash> Turn<K> {
     /// Waits for the one before. Keep the place until the work is done.
-    pub(super) async fn wait(self) -> Place {
+    pub(super) async fn wait(self) -> Place<K> {
         if let Some(before) = self.before {
             before.cancelled().await;
         }
@@ -57,11 +67,11 @@ impl Turn {
     }
 }
 
-impl Drop for Place {
+impl<K: Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
         let mut last = self.last.lock().expect("no one panics while holding it");
-        if last.get(&self.issue).is_some_and(|(ticket, _)| *ticket == self.ticket) {
-            last.remove(&self.issue);
+        if last.get(&self.key).is_some_and(|(ticket, _)| *ticket == self.ticket) {
+            last.remove(&self.key);
         }
     }
 }
@@ -78,10 +88,10 @@ mod tests {
         let order = Order::default();
         let repo = RepoName::new("a", "b").unwrap();
         let (one, two) = (repo.issue(1).unwrap(), repo.issue(2).unwrap());
-        let first = order.queue(&one).wait().await;
-        let mut second = Box::pin(order.queue(&one).wait());
-        let third = order.queue(&one);
-        let other = order.queue(&two).wait().now_or_never();
+        let first = order.queue(one.clone()).wait().await;
+        let mut second = Box::pin(order.queue(one.clone()).wait());
+        let third = order.queue(one.clone());
+        let other = order.queue(two).wait().now_or_never();
         assert!(other.is_some(), "another issue does not wait");
         assert!((&mut second).now_or_never().is_none(), "the second waits for the first");
         drop(first);

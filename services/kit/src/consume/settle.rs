@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
-use bugstream_proto::{topology, v1};
+use bugstream_proto::{IssueId, topology, v1};
 use bugstream_telemetry::names;
 use prost::Message as _;
 
-use super::{Lease, Options, Outcome, Received};
+use super::{Address, Lease, Options, Outcome, Received};
 use crate::broker::Broker;
 use crate::consume::gate::Gate;
 use crate::dead_letter::{DeadLetters, Kind, Origin, Rejection};
@@ -39,7 +39,13 @@ pub(super) fn label(outcome: &Outcome) -> names::Outcome {
 
 impl Settler {
     /// Carries out a decision. Without a lease nothing is done: the message is someone else's by now.
-    pub(super) async fn settle(&self, message: &Message, received: Option<&Received>, outcome: Outcome, lease: &Lease) {
+    pub(super) async fn settle<A: Address>(
+        &self,
+        message: &Message,
+        received: Option<&Received<A>>,
+        outcome: Outcome,
+        lease: &Lease,
+    ) {
         if lease.check().is_err() {
             tracing::warn!(subject = %message.subject, "decided too late; the message will be delivered again");
             return;
@@ -61,19 +67,20 @@ impl Settler {
         }
     }
 
-    async fn retry(
+    async fn retry<A: Address>(
         &self,
         message: &Message,
-        received: Option<&Received>,
+        received: Option<&Received<A>>,
         after: Option<Duration>,
         why: &str,
     ) -> Result<(), String> {
         let attempts = received.map_or(0, |received| received.attempts);
         let wait = after.unwrap_or_else(|| self.context.chance.backoff(BASE, LONGEST, attempts));
         tracing::info!(subject = %message.subject, attempts, why, wait_s = wait.as_secs_f64(), "will try again");
-        match received.filter(|_| attempts + 1 >= self.options.naks) {
+        let leaves = received.filter(|_| attempts + 1 >= self.options.naks);
+        match leaves.and_then(|received| Some((received, received.subject.issue()?))) {
             None => acked(message, AckKind::Nak(Some(wait))).await,
-            Some(received) => match self.schedule(received, wait).await {
+            Some((received, issue)) => match self.schedule(received, issue, wait).await {
                 Ok(()) => acked(message, AckKind::Ack).await,
                 Err(error) => {
                     acked(message, AckKind::Nak(Some(wait))).await?;
@@ -84,11 +91,11 @@ impl Settler {
     }
 
     /// Schedules a request, or for an event of the log an index request, on a subject of its own.
-    async fn schedule(&self, received: &Received, wait: Duration) -> Result<(), PublishError> {
+    async fn schedule<A>(&self, received: &Received<A>, issue: &IssueId, wait: Duration) -> Result<(), PublishError> {
         let now = self.context.clock.now();
         let payload = if self.options.spec.stream == topology::ISSUES {
             let cause = v1::Cause::new(v1::Reason::Reindex, now);
-            v1::IndexRequested::new(received.issue(), cause).encode_to_vec().into()
+            v1::IndexRequested::new(issue, cause).encode_to_vec().into()
         } else {
             received.payload.clone()
         };
@@ -98,11 +105,16 @@ impl Settler {
             received.headers.as_ref(),
         );
         self.requests
-            .retry(lane, received.issue(), payload, attempts, now + wait, trace)
+            .retry(lane, issue, payload, attempts, now + wait, trace)
             .await
     }
 
-    async fn reject(&self, message: &Message, received: Option<&Received>, why: &Rejection) -> Result<(), String> {
+    async fn reject<A>(
+        &self,
+        message: &Message,
+        received: Option<&Received<A>>,
+        why: &Rejection,
+    ) -> Result<(), String> {
         let origin = Origin {
             stream: self.options.spec.stream,
             subject: &message.subject,

@@ -7,6 +7,7 @@
 //! - `POST /_simulator/faults`: a [`FaultRule`] for the next answers (`{"fault": {"status": 502}, "times": 3}`) or a [`Storm`]
 //!   from now on (`{"rate": 0.2, "seed": 7, "kinds": ["html"], "webhooks": {"lost": 0.1}}`); `GET` answers how many have met
 //!   somebody; `DELETE` ends all and sends the webhooks that were kept back
+//! - `POST /_simulator/tokens`: a token and what it is good for (a [`Token`]): `{"token": "t1", "standing": "revoked"}`
 //! - `POST /_simulator/webhook`: `{"url", "secret"}` from now on
 
 use axum::Router;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Simulator;
+use super::credentials::Token;
 use super::history::Change;
 use super::limits::FaultRule;
 use super::webhook::{Delivery, Webhook};
@@ -87,6 +89,13 @@ struct WebhookRequest {
     secret: String,
 }
 
+#[derive(Deserialize)]
+struct TokenRequest {
+    token: String,
+    #[serde(flatten)]
+    good_for: Value,
+}
+
 /// A failure with its reason, as JSON.
 struct Failure(StatusCode, String);
 
@@ -116,6 +125,7 @@ pub(super) fn routes() -> Router<Simulator> {
         .route("/_simulator/issues/{number}", post(edit).delete(delete))
         .route("/_simulator/requests", get(requests))
         .route("/_simulator/faults", post(fault).get(faults).delete(no_faults))
+        .route("/_simulator/tokens", post(token))
         .route("/_simulator/webhook", post(webhook))
 }
 
@@ -181,6 +191,12 @@ async fn no_faults(Shared(sim): Shared<Simulator>) -> Json<Value> {
     sim.clear_faults();
     let released = sim.release_webhooks().await;
     Json(json!({"deliveries": told(&released)}))
+}
+
+async fn token(Shared(sim): Shared<Simulator>, body: Result<Json<TokenRequest>, JsonRejection>) -> Answer {
+    let Json(TokenRequest { token, good_for }) = body?;
+    sim.set_token(&token, understood::<Token>(good_for)?);
+    Ok(Json(json!({})))
 }
 
 async fn webhook(Shared(sim): Shared<Simulator>, body: Result<Json<WebhookRequest>, JsonRejection>) -> Answer {

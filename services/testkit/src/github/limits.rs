@@ -49,6 +49,14 @@ pub enum Fault {
     /// A list without rows and without further pages. (Other answers stay as they are: nothing could tell an empty
     /// timeline from a true one.)
     EmptyList,
+    /// In place of the answer a JSON array of texts of so many bytes, sent without being held.
+    Huge(u64),
+    /// The right answer with a byte in it that no UTF-8 has.
+    InvalidUtf8,
+    /// A `Link` whose next page is the first one again.
+    LinkLoop,
+    /// A `Link` whose next page is on this host (`https://elsewhere.example`).
+    LinkTo(String),
 }
 
 impl Fault {
@@ -69,6 +77,10 @@ impl Fault {
             Self::HtmlAsJson => "html_as_json",
             Self::WrongType => "wrong_type",
             Self::EmptyList => "empty_list",
+            Self::Huge(_) => "huge",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::LinkLoop => "link_loop",
+            Self::LinkTo(_) => "link_to",
         }
     }
 }
@@ -88,6 +100,9 @@ pub struct FaultRule {
     /// Only to requests for this issue.
     #[serde(default)]
     pub issue: Option<u64>,
+    /// Only to requests for this page of something.
+    #[serde(default)]
+    pub page: Option<usize>,
 }
 
 fn once() -> u64 {
@@ -103,6 +118,7 @@ impl FaultRule {
             times,
             route: None,
             issue: None,
+            page: None,
         }
     }
 
@@ -124,8 +140,19 @@ impl FaultRule {
         }
     }
 
-    fn meets(&self, route: Route, issue: Option<u64>) -> bool {
-        self.route.is_none_or(|only| only == route) && self.issue.is_none_or(|only| Some(only) == issue)
+    /// Only for requests for this page of a walk by `page`.
+    #[must_use]
+    pub fn page(self, page: usize) -> Self {
+        Self {
+            page: Some(page),
+            ..self
+        }
+    }
+
+    fn meets(&self, route: Route, issue: Option<u64>, page: usize) -> bool {
+        self.route.is_none_or(|only| only == route)
+            && self.issue.is_none_or(|only| Some(only) == issue)
+            && self.page.is_none_or(|only| only == page)
     }
 }
 
@@ -135,11 +162,11 @@ pub(super) struct Faults(pub(super) Vec<FaultRule>);
 
 impl Faults {
     /// The fault that meets this request, counted down.
-    pub(super) fn take(&mut self, route: Route, issue: Option<u64>) -> Option<Fault> {
+    pub(super) fn take(&mut self, route: Route, issue: Option<u64>, page: usize) -> Option<Fault> {
         let rule = self
             .0
             .iter_mut()
-            .find(|rule| rule.times > 0 && rule.meets(route, issue))?;
+            .find(|rule| rule.times > 0 && rule.meets(route, issue, page))?;
         rule.times -= 1;
         let fault = rule.fault.clone();
         self.0.retain(|rule| rule.times > 0);
@@ -192,6 +219,8 @@ pub(super) fn whole_second(at: OffsetDateTime) -> OffsetDateTime {
 #[derive(Debug)]
 pub(super) struct Quotas {
     limit: u64,
+    /// Limits of those that have one of their own.
+    own: HashMap<String, u64>,
     windows: HashMap<String, Window>,
 }
 
@@ -219,18 +248,28 @@ impl Quotas {
     pub(super) fn new(limit: u64) -> Self {
         Self {
             limit,
+            own: HashMap::new(),
             windows: HashMap::new(),
         }
     }
 
-    /// Sets the limit, and forgets what was used.
+    /// Sets the limit of one credential.
+    pub(super) fn limit_one(&mut self, credential: &str, limit: u64) {
+        self.own.insert(credential.to_owned(), limit);
+    }
+
+    fn limit(&self, credential: &str) -> u64 {
+        self.own.get(credential).copied().unwrap_or(self.limit)
+    }
+
+    /// Sets the limit of every credential, and forgets what was used.
     pub(super) fn set_limit(&mut self, limit: u64) {
         *self = Self::new(limit);
     }
 
     /// Leaves a credential `remaining` requests until `ends`.
     pub(super) fn leave(&mut self, credential: &str, remaining: u64, ends: OffsetDateTime) {
-        let (used, ends) = (self.limit.saturating_sub(remaining), whole_second(ends));
+        let (used, ends) = (self.limit(credential).saturating_sub(remaining), whole_second(ends));
         self.windows.insert(credential.to_owned(), Window { used, ends });
     }
 
@@ -238,7 +277,7 @@ impl Quotas {
         let window = self.window(credential, now);
         let (used, resets) = (window.used, window.ends);
         Quota {
-            limit: self.limit,
+            limit: self.limit(credential),
             used,
             resets,
         }
@@ -246,7 +285,7 @@ impl Quotas {
 
     /// Takes one request off; false when none is left.
     pub(super) fn spend(&mut self, credential: &str, now: OffsetDateTime) -> bool {
-        let limit = self.limit;
+        let limit = self.limit(credential);
         let window = self.window(credential, now);
         let left = window.used < limit;
         window.used += u64::from(left);

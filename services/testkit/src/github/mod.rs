@@ -6,8 +6,10 @@
 //!
 //! Everything lives in one [`World`] behind a mutex that is never held across an await.
 
+mod answer;
 mod connection;
 mod control;
+mod credentials;
 mod dice;
 mod edit;
 mod history;
@@ -15,7 +17,6 @@ mod limits;
 mod page;
 mod requests;
 mod seed;
-mod serve;
 mod shapes;
 mod state;
 mod storm;
@@ -34,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use control::{EditRequest, OpenOrClosed};
+pub use credentials::{Standing, Token};
 pub use edit::Which;
 pub use history::Change;
 pub use limits::{Fault, FaultRule};
@@ -41,7 +43,9 @@ pub use requests::{Request, Requests, Route};
 pub use storm::{FaultKind, Storm, WebhookRates};
 pub use webhook::{Delivery, Webhook, sign};
 
+use answer::Lacking;
 use connection::{CuttableListener, Switch};
+use credentials::Credentials;
 use limits::{Faults, Quotas, Waits};
 use shapes::RepoRef;
 use state::State;
@@ -67,7 +71,7 @@ pub struct Options {
     pub state_file: Option<PathBuf>,
     /// The receiver of webhooks.
     pub webhook: Option<Webhook>,
-    /// The tokens that are good; if there are none, every token is.
+    /// The tokens that are good; if there are none, everybody may do everything. [`Simulator::set_token`] changes it.
     pub tokens: Vec<String>,
     /// Requests an hour for each credential.
     pub rate_limit: u64,
@@ -106,7 +110,11 @@ struct World {
     quotas: Quotas,
     waits: Waits,
     requests: Requests,
-    tokens: Vec<String>,
+    /// Whether a 304 carries the `Link` that a 200 would.
+    links_on_304: bool,
+    /// Rows of lists that are no whole issues.
+    lacking: Option<Lacking>,
+    credentials: Credentials,
     webhook: Option<Webhook>,
     muted: bool,
     /// How far the simulator's clock is ahead.
@@ -173,7 +181,7 @@ impl Simulator {
             address,
             _server: None,
         };
-        let router = control::routes().fallback(serve::answer).with_state(handle.clone());
+        let router = control::routes().fallback(answer::answer).with_state(handle.clone());
         let service = router.into_make_service_with_connect_info::<Switch>();
         let mut task = JoinSet::new();
         task.spawn(async move {
@@ -203,6 +211,23 @@ impl Simulator {
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.inner.world().requests.clone()
+    }
+
+    /// Counts from zero from now on.
+    pub fn forget_requests(&self) {
+        self.inner.world().requests = Requests::default();
+    }
+
+    /// Whether a 304 carries the `Link` that a 200 would carry now (it does at first). Both were observed of GitHub.
+    pub fn links_on_304(&self, there: bool) {
+        self.inner.world().links_on_304 = there;
+    }
+
+    /// Leaves a field out of the rows of lists whose number `every` divides (0: of none, 1: of all), as lists of GitHub
+    /// leave out `closed_by`. At first every row is the whole issue.
+    pub fn let_rows_lack(&self, field: &str, every: u64) {
+        let field = field.to_owned();
+        self.inner.world().lacking = Some(Lacking { field, every });
     }
 
     /// The issue as it is served now; none if it is deleted, hidden, moved or never was.
@@ -338,9 +363,9 @@ fn delivery_id() -> String {
 
 impl World {
     /// What befalls a request: what was ordered for it, else what the storm brings.
-    fn fault(&mut self, route: Route, issue: Option<u64>) -> Option<Fault> {
+    fn fault(&mut self, route: Route, issue: Option<u64>, page: usize) -> Option<Fault> {
         let by_chance = self.storm.as_mut().and_then(|storm| storm.take(route, issue));
-        let fault = self.faults.take(route, issue).or(by_chance)?;
+        let fault = self.faults.take(route, issue, page).or(by_chance)?;
         *self.met.entry(fault.name()).or_default() += 1;
         Some(fault)
     }
@@ -383,7 +408,9 @@ impl World {
             waits: Waits::default(),
             quotas: Quotas::new(options.rate_limit),
             requests: Requests::default(),
-            tokens: options.tokens,
+            links_on_304: true,
+            lacking: None,
+            credentials: Credentials::new(options.tokens),
             webhook: options.webhook,
             muted: false,
             ahead: Duration::ZERO,

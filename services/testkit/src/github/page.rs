@@ -44,8 +44,13 @@ impl Query {
         )
     }
 
+    /// The same for another page.
+    pub(super) fn at_page(&self, page: usize) -> Self {
+        self.with("page", &page.to_string())
+    }
+
     /// The address of `base` with this query.
-    fn at(&self, base: &str) -> String {
+    pub(super) fn at(&self, base: &str) -> String {
         format!(
             "{base}?{}",
             form_urlencoded::Serializer::new(String::new())
@@ -84,6 +89,11 @@ pub(super) fn numbered_links(base: &str, query: &Query, page: usize, last: usize
     (!links.is_empty()).then(|| links.join(", "))
 }
 
+/// The `Link` header that names nothing but the next page.
+pub(super) fn next_link(address: &str) -> String {
+    format!("<{address}>; rel=\"next\"")
+}
+
 /// The `Link` header of a list: the cursor after the last row for `next`, the one before the first row for `prev`.
 pub(super) fn cursor_links(
     base: &str,
@@ -95,7 +105,7 @@ pub(super) fn cursor_links(
     let plain = query.without(&["after", "before"]);
     let link = |key: &str, cursor: &str, to: usize| plain.with(key, cursor).with("page", &to.to_string()).at(base);
     let links: Vec<String> = [
-        next.map(|cursor| format!("<{}>; rel=\"next\"", link("after", cursor, page + 1))),
+        next.map(|cursor| next_link(&link("after", cursor, page + 1))),
         prev.filter(|_| page > 1)
             .map(|cursor| format!("<{}>; rel=\"prev\"", link("before", cursor, page - 1))),
     ]

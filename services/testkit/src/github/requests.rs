@@ -35,17 +35,37 @@ pub struct Request {
     pub issue: Option<u64>,
     /// Path and query as they came.
     pub target: String,
+    /// The token that asked; empty for none.
+    #[serde(skip)]
+    pub credential: String,
     /// The HTTP status that it got.
     pub status: u16,
+    /// What it took of the primary quota: 1, or 0 where GitHub takes nothing (304, limits, errors of servers).
+    pub cost: u64,
     /// When it was answered, by the simulator's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+}
+
+/// Requests that are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    credential: String,
+    route: Route,
+    status: u16,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    requests: u64,
+    spent: u64,
 }
 
 /// The requests so far.
 #[derive(Debug, Clone, Default)]
 pub struct Requests {
     counts: BTreeMap<(Route, Option<u64>), u64>,
+    tallies: BTreeMap<Kind, Tally>,
     latest: VecDeque<Request>,
     while_told_to_wait: u64,
 }
@@ -53,6 +73,14 @@ pub struct Requests {
 impl Requests {
     pub(super) fn note(&mut self, request: Request) {
         *self.counts.entry((request.route, request.issue)).or_default() += 1;
+        let kind = Kind {
+            credential: request.credential.clone(),
+            route: request.route,
+            status: request.status,
+        };
+        let tally = self.tallies.entry(kind).or_default();
+        tally.requests += 1;
+        tally.spent += request.cost;
         if self.latest.len() == REMEMBERED {
             self.latest.pop_front();
         }
@@ -93,13 +121,51 @@ impl Requests {
         self.counts.values().sum()
     }
 
+    fn sum(&self, which: impl Fn(&Kind) -> bool, what: impl Fn(&Tally) -> u64) -> u64 {
+        let chosen = self.tallies.iter().filter(|(kind, _)| which(kind));
+        chosen.map(|(_, tally)| what(tally)).sum()
+    }
+
+    /// How many were answered with this status.
+    #[must_use]
+    pub fn status(&self, status: u16) -> u64 {
+        self.sum(|kind| kind.status == status, |tally| tally.requests)
+    }
+
+    /// How many of that kind were answered with this status.
+    #[must_use]
+    pub fn of_status(&self, route: Route, status: u16) -> u64 {
+        self.sum(
+            |kind| kind.route == route && kind.status == status,
+            |tally| tally.requests,
+        )
+    }
+
+    /// How many came with this token (empty: with none).
+    #[must_use]
+    pub fn by(&self, credential: &str) -> u64 {
+        self.sum(|kind| kind.credential == credential, |tally| tally.requests)
+    }
+
+    /// What all of them took of primary quotas.
+    #[must_use]
+    pub fn spent(&self) -> u64 {
+        self.sum(|_| true, |tally| tally.spent)
+    }
+
+    /// What they took of the primary quota of this token.
+    #[must_use]
+    pub fn spent_by(&self, credential: &str) -> u64 {
+        self.sum(|kind| kind.credential == credential, |tally| tally.spent)
+    }
+
     /// The latest ones (up to 100,000), oldest first.
     pub fn latest(&self) -> impl Iterator<Item = &Request> {
         self.latest.iter()
     }
 
-    /// The counts as `GET /_simulator/requests` answers: `{"total", "while_told_to_wait", "routes": {route: n},
-    /// "issues": {n: {route: n}}}`.
+    /// The counts as `GET /_simulator/requests` answers: `{"total", "spent", "while_told_to_wait", "routes": {route: n},
+    /// "statuses": {status: n}, "issues": {n: {route: n}}}`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let mut routes: BTreeMap<Route, u64> = BTreeMap::new();
@@ -110,7 +176,13 @@ impl Requests {
                 issues.entry(number).or_default().insert(route, *count);
             }
         }
-        let waiting = self.while_told_to_wait;
-        serde_json::json!({"total": self.total(), "while_told_to_wait": waiting, "routes": routes, "issues": issues})
+        let mut statuses: BTreeMap<u16, u64> = BTreeMap::new();
+        for (kind, tally) in &self.tallies {
+            *statuses.entry(kind.status).or_default() += tally.requests;
+        }
+        serde_json::json!({
+            "total": self.total(), "spent": self.spent(), "while_told_to_wait": self.while_told_to_wait,
+            "routes": routes, "statuses": statuses, "issues": issues,
+        })
     }
 }

@@ -389,7 +389,7 @@ async fn requests_are_counted_by_kind_and_issue() {
     let told = client.get("/_simulator/requests").await.json();
     assert_eq!(
         told,
-        json!({"total": 5, "while_told_to_wait": 0, "routes": {"issue": 2, "timeline": 2, "repository": 1},
+        json!({"total": 5, "spent": 5, "while_told_to_wait": 0, "statuses": {"200": 4, "404": 1}, "routes": {"issue": 2, "timeline": 2, "repository": 1},
         "issues": {"3": {"issue": 1, "timeline": 2}, "999": {"issue": 1}}})
     );
 }

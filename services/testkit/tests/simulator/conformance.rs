@@ -407,7 +407,7 @@ async fn every_refusal_fits() {
         (format!("{list}/4"), 410),
         (format!("{list}/5"), 404),
         (format!("{list}/6"), 301),
-        (format!("{list}/6/timeline?page=2"), 301),
+        (format!("{list}/6/timeline?page=2"), 404),
         (format!("{list}?state=ajar"), 422),
         (format!("{list}?per_page=100&page=101"), 422),
         ("/repos/no/where".to_owned(), 404),

@@ -38,19 +38,39 @@ async fn open_issues_newest_first_unless_asked_otherwise() {
 }
 
 #[tokio::test]
-async fn a_row_is_the_issue_without_who_closed_it() {
+async fn a_row_is_the_issue_byte_for_byte_unless_it_is_to_lack_a_field() {
     let (sim, client) = simulator(Options {
         issues: 30,
         ..Options::default()
     })
     .await;
-    let rows = client.walk(&format!("{LIST}?state=all")).await;
-    for mut row in rows {
-        let mut issue = sim.issue(row["number"].as_u64().unwrap()).unwrap();
-        assert!(row.get("closed_by").is_none());
-        issue.as_object_mut().unwrap().remove("closed_by");
-        assert_eq!(row.take(), issue);
+    let odd = r#"{ "number": 31, "title" : "\u00e9", "state": "open" }"#;
+    sim.put_raw(31, odd, "[]").await.unwrap();
+    let all = client.get(&format!("{LIST}?state=all&per_page=100")).await;
+    assert!(all.text.contains(odd));
+    for row in all.json().as_array().unwrap() {
+        assert_eq!(*row, sim.issue(row["number"].as_u64().unwrap()).unwrap());
     }
+    sim.let_rows_lack("closed_by", 10);
+    let rows = client.walk(&format!("{LIST}?state=all")).await;
+    let lacking = |row: &&Value| row.get("closed_by").is_none() && row["number"] != 31;
+    let mut numbers: Vec<u64> = rows
+        .iter()
+        .filter(lacking)
+        .map(|row| row["number"].as_u64().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [10, 20, 30]);
+    for row in rows.iter().filter(|row| row["number"] == 20) {
+        let mut issue = sim.issue(20).unwrap();
+        issue.as_object_mut().unwrap().remove("closed_by");
+        assert_eq!(*row, issue);
+    }
+    sim.let_rows_lack("closed_by", 0);
+    assert_eq!(
+        client.get(&format!("{LIST}?state=all&per_page=100")).await.text,
+        all.text
+    );
 }
 
 #[tokio::test]

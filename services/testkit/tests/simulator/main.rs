@@ -6,6 +6,7 @@
 
 mod answers;
 mod client;
+mod conditional;
 mod conformance;
 mod edits;
 mod lists;

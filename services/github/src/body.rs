@@ -1,5 +1,8 @@
 //! Bodies: all of it, not too much of it, and JSON.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -35,7 +38,8 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error>
 }
 
 fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| {
+    let text = std::str::from_utf8(body).map_err(|_| Error::malformed("it is not UTF-8"))?;
+    serde_json::from_str(text).map_err(|error| {
         Error::malformed(match error.classify() {
             Category::Eof => "the JSON is cut short",
             Category::Data => SHAPE,
@@ -52,6 +56,12 @@ pub(crate) fn objects(body: &[u8]) -> Result<Vec<&RawValue>, Error> {
     } else {
         Err(Error::malformed("an element of the list is no object"))
     }
+}
+
+/// Whether an object has all of these members.
+pub(crate) fn has_fields(object: &[u8], names: &[&str]) -> Result<bool, Error> {
+    let members: HashMap<Cow<'_, str>, &RawValue> = json(object)?;
+    Ok(names.iter().all(|name| members.contains_key(*name)))
 }
 
 /// The text of GitHub's error object; `None` for what is none, as the page of a proxy.

@@ -15,9 +15,13 @@ pub enum Error {
         /// For how long from now.
         after: Duration,
     },
-    /// 401: the token is wrong, expired or revoked.
-    #[error("github does not accept the token (401)")]
-    Unauthorized,
+    /// No credential is accepted: wrong, expired, revoked; an App that is suspended or not installed. Nothing is sent with
+    /// those that were refused for some minutes.
+    #[error("github does not accept the credentials: {why}")]
+    Unauthorized {
+        /// Each credential by its id, never the credential, with the reason.
+        why: String,
+    },
     /// 403 or 451 that is no limit: the credentials may not read this, or nobody may.
     #[error("github forbids it ({status})")]
     Forbidden {
@@ -30,6 +34,9 @@ pub enum Error {
         /// 301, 308, 404 or 410.
         status: u16,
     },
+    /// The timeline changed under every walk over its pages. Ask again later.
+    #[error("the timeline changes while it is read")]
+    Unstable,
     /// 5xx: GitHub's own trouble.
     #[error("github is in trouble ({status})")]
     Server {

@@ -1,13 +1,13 @@
 //! One issue, and the place it moved to.
 
+use bugstream_kit::validators::Validator;
 use bugstream_proto::{IssueId, RepoName};
 use bugstream_telemetry::names::Route;
 use bytes::Bytes;
-use reqwest::header::ETAG;
 use serde::Deserialize;
 
 use crate::body;
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, Request};
 use crate::error::Error;
 use crate::location::Location;
 use crate::repository::{RepoAnswer, Repository};
@@ -17,8 +17,8 @@ use crate::repository::{RepoAnswer, Repository};
 pub struct Raw {
     /// One whole JSON object.
     pub bytes: Bytes,
-    /// Its validator, which belongs to the credentials that fetched it.
-    pub etag: Option<String>,
+    /// With which to ask for changes.
+    pub validator: Option<Validator>,
 }
 
 /// What GitHub says of an issue.
@@ -26,6 +26,8 @@ pub struct Raw {
 pub enum IssueAnswer {
     /// It is there.
     Found(Raw),
+    /// It is as it was. Only where a validator was given.
+    Unchanged,
     /// 404: deleted, moved to where the credentials see nothing, never there, or an accident.
     NotFound,
     /// 410: deleted.
@@ -57,17 +59,18 @@ pub struct MovedIssue {
 }
 
 impl Client {
-    /// Asks for an issue. Redirects are an answer.
+    /// Asks for an issue, or for what changed since a validator was received. Redirects are an answer.
     ///
     /// # Errors
     /// [`Error`]; also where the answer is another issue.
-    pub async fn issue(&self, issue: &IssueId) -> Result<IssueAnswer, Error> {
+    pub async fn issue(&self, issue: &IssueId, known: Option<&Validator>) -> Result<IssueAnswer, Error> {
         let url = self.url(&format!("repos/{}/issues/{}", issue.repo(), issue.number()));
-        let answer = self.get(Route::Issue, url).await?;
+        let answer = self.ask(Request::get(Route::Issue, url).known(known)).await?;
         if let Some(location) = answer.moved()? {
             return Ok(IssueAnswer::Moved(location));
         }
         match answer.status.as_u16() {
+            304 => Ok(IssueAnswer::Unchanged),
             404 => answer.message().map(|_| IssueAnswer::NotFound),
             410 if is_about_disabled_issues(&answer.message()?) => Ok(IssueAnswer::IssuesDisabled),
             410 => Ok(IssueAnswer::Gone),
@@ -81,7 +84,9 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn moved_issue(&self, location: &Location) -> Result<MovedAnswer, Error> {
-        let answer = self.get_following(Route::Issue, location.url().clone()).await?;
+        let answer = self
+            .ask_following(Request::get(Route::Issue, location.url().clone()))
+            .await?;
         if answer.status != reqwest::StatusCode::OK {
             return answer.message().map(|_| MovedAnswer::Unseen);
         }
@@ -107,15 +112,20 @@ fn is_about_disabled_issues(message: &str) -> bool {
 }
 
 fn raw(answer: Answer) -> Raw {
-    let etag = answer
-        .headers
-        .get(ETAG)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
     Raw {
+        validator: answer.validator(),
         bytes: answer.body,
-        etag,
     }
+}
+
+/// How many comments an issue's JSON says that it has; `None` where it does not.
+#[must_use]
+pub fn comments(issue: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Comments {
+        comments: u64,
+    }
+    body::object::<Comments>(issue).ok().map(|found| found.comments)
 }
 
 /// What of an issue's JSON this client looks at.

@@ -14,25 +14,38 @@
 //! The steps, one a file: `client` sends one request through the `gate` with `credentials`, reads the `body`, and sorts
 //! errors out by `limit`; `issue`, `timeline` (with `link`), `repository` and `list` are the requests.
 
+mod app;
 mod body;
 mod client;
+mod clients;
+mod config;
 mod credentials;
+mod deliveries;
 mod error;
-mod gate;
 mod issue;
+mod ledger;
 mod limit;
 mod link;
 mod list;
 mod location;
+mod pool;
+mod quota;
 mod repository;
 mod timeline;
 pub mod webhook;
 
+pub use bugstream_kit::validators::{KnownPage, Validator};
 pub use bugstream_telemetry::names::Limit;
-pub use client::{Client, Config, ConfigError};
+pub use client::Client;
+pub use clients::Clients;
+pub use config::{Config, ConfigError};
+pub use credentials::KeyError;
+pub use deliveries::{Allowed, Delivered, Deliveries, Delivery, Hook, HookInfo};
 pub use error::Error;
-pub use issue::{IssueAnswer, MovedAnswer, MovedIssue, Raw};
-pub use list::{Cursor, Page};
+pub use issue::{IssueAnswer, MovedAnswer, MovedIssue, Raw, comments};
+pub use ledger::Priority;
+pub use list::{Cursor, IssueState, ListAnswer, Page, Row, Rows};
 pub use location::Location;
+pub use quota::QuotaState;
 pub use repository::{RepoAnswer, Repository};
-pub use timeline::RawTimeline;
+pub use timeline::{Known, RawTimeline, Stored, TimelineAnswer};

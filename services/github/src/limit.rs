@@ -30,6 +30,27 @@ pub(crate) struct Ask {
     pub(crate) wait: Option<Duration>,
 }
 
+/// What is left of the hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) limit: u64,
+    pub(crate) remaining: u64,
+    /// By the clock here.
+    pub(crate) reset: OffsetDateTime,
+}
+
+/// What any answer says of the hour; `None` where it does not say all of it.
+pub(crate) fn quota(headers: &HeaderMap, now: OffsetDateTime) -> Option<Quota> {
+    let number = |name| text(headers, name)?.trim().parse::<u64>().ok();
+    let reset = i64::try_from(number("x-ratelimit-reset")?).ok()?;
+    let reset = OffsetDateTime::from_unix_timestamp(reset).ok()?;
+    Some(Quota {
+        limit: number("x-ratelimit-limit")?,
+        remaining: number("x-ratelimit-remaining")?,
+        reset: now + clamp(reset - sent_at(headers, now)),
+    })
+}
+
 /// Whether this answer is a refusal because of a limit. `message` is the text of GitHub's error object.
 pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, message: &str, now: OffsetDateTime) -> Option<Ask> {
     if status != StatusCode::FORBIDDEN && status != StatusCode::TOO_MANY_REQUESTS {
@@ -79,10 +100,13 @@ fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     ))
 }
 
+/// When an answer was sent, by its own clock.
+pub(crate) fn date(headers: &HeaderMap) -> Option<OffsetDateTime> {
+    text(headers, DATE.as_str()).and_then(|t| OffsetDateTime::parse(t, &Rfc2822).ok())
+}
+
 fn sent_at(headers: &HeaderMap, now: OffsetDateTime) -> OffsetDateTime {
-    text(headers, DATE.as_str())
-        .and_then(|t| OffsetDateTime::parse(t, &Rfc2822).ok())
-        .unwrap_or(now)
+    date(headers).unwrap_or(now)
 }
 
 fn clamp(wait: time::Duration) -> Duration {

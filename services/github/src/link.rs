@@ -32,7 +32,9 @@ impl Pages {
 
     /// The page after the one with these headers; `None` after the last.
     pub(crate) fn next(&mut self, headers: &HeaderMap) -> Result<Option<Url>, Error> {
-        let Some(next) = next(headers)? else { return Ok(None) };
+        let Some(next) = target(headers, "next")? else {
+            return Ok(None);
+        };
         let url = Url::parse(&next).map_err(|_| Error::malformed("the next page's address is none"))?;
         if url.origin() != self.base.origin() {
             return Err(Error::malformed("the next page is at another origin"));
@@ -40,10 +42,15 @@ impl Pages {
         if !self.is_same_list(url.path()) {
             return Err(Error::malformed("the next page is of another list"));
         }
+        self.visit(url).map(Some)
+    }
+
+    /// A page that is about to be asked for.
+    pub(crate) fn visit(&mut self, url: Url) -> Result<Url, Error> {
         if !self.seen.insert(url.clone()) || self.seen.len() > MOST_PAGES {
             return Err(Error::malformed("the pages do not end"));
         }
-        Ok(Some(url))
+        Ok(url)
     }
 
     /// GitHub names pages by the repository's id where they were asked for by name:
@@ -64,12 +71,17 @@ impl Pages {
     }
 }
 
-/// The target of the link whose relation is `next`.
-fn next(headers: &HeaderMap) -> Result<Option<String>, Error> {
+/// The last page's address, where the answer says which one is the last.
+pub(crate) fn last(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    target(headers, "last")
+}
+
+/// The target of the first link that has this relation.
+fn target(headers: &HeaderMap, relation: &str) -> Result<Option<String>, Error> {
     for value in headers.get_all(LINK) {
         let value = value.to_str().map_err(|_| unreadable())?;
         for link in links(value)? {
-            if link.is_next {
+            if link.is(relation) {
                 return Ok(Some(link.target.to_owned()));
             }
         }
@@ -79,7 +91,7 @@ fn next(headers: &HeaderMap) -> Result<Option<String>, Error> {
 
 struct Link<'a> {
     target: &'a str,
-    is_next: bool,
+    parameters: &'a str,
 }
 
 /// Splits `<target>; rel="next", <…>; …`. Targets may have commas and semicolons of their own.
@@ -94,7 +106,7 @@ fn links(mut value: &str) -> Result<Vec<Link<'_>>, Error> {
         let end = end_of_parameters(rest);
         links.push(Link {
             target,
-            is_next: is_next(&rest[..end]),
+            parameters: &rest[..end],
         });
         value = &rest[end..];
     }
@@ -111,14 +123,17 @@ fn end_of_parameters(text: &str) -> usize {
     text.char_indices().find_map(ends).unwrap_or(text.len())
 }
 
-fn is_next(parameters: &str) -> bool {
-    parameters
-        .split(';')
-        .filter_map(|parameter| parameter.split_once('='))
-        .any(|(name, value)| {
-            let relations = value.trim().trim_matches('"');
-            name.trim().eq_ignore_ascii_case("rel") && relations.split(' ').any(|r| r.eq_ignore_ascii_case("next"))
-        })
+impl Link<'_> {
+    fn is(&self, relation: &str) -> bool {
+        self.parameters
+            .split(';')
+            .filter_map(|parameter| parameter.split_once('='))
+            .any(|(name, value)| {
+                let relations = value.trim().trim_matches('"');
+                name.trim().eq_ignore_ascii_case("rel")
+                    && relations.split(' ').any(|one| one.eq_ignore_ascii_case(relation))
+            })
+    }
 }
 
 fn unreadable() -> Error {
@@ -164,7 +179,7 @@ mod tests {
             (&[r#"<https://a/>; rel="nextish"; x"#], None),
         ];
         for (links, want) in table {
-            assert_eq!(next(&headers(links)).unwrap().as_deref(), *want, "{links:?}");
+            assert_eq!(target(&headers(links), "next").unwrap().as_deref(), *want, "{links:?}");
         }
     }
 
@@ -176,7 +191,7 @@ mod tests {
             "garbage",
             r#"<https://a/>; rel="prev", https://b/"#,
         ] {
-            assert!(next(&headers(&[link])).is_err(), "{link}");
+            assert!(target(&headers(&[link]), "next").is_err(), "{link}");
         }
     }
 

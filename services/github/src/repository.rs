@@ -5,7 +5,7 @@ use bugstream_telemetry::names::Route;
 use serde::Deserialize;
 
 use crate::body;
-use crate::client::Client;
+use crate::client::{Client, Request};
 use crate::error::Error;
 
 /// What GitHub says of a repository.
@@ -45,7 +45,7 @@ impl Client {
     /// [`Error`].
     pub async fn repository(&self, name: &RepoName) -> Result<RepoAnswer, Error> {
         let answer = self
-            .get_following(Route::Repository, self.url(&format!("repos/{name}")))
+            .ask_following(Request::get(Route::Repository, self.url(&format!("repos/{name}"))))
             .await?;
         if answer.status != reqwest::StatusCode::OK {
             return answer.message().map(|_| RepoAnswer::NotFound);

@@ -63,7 +63,7 @@ impl Updated {
     fn explain(&self, error: &Error) -> Failure {
         let repository = &self.repository;
         match error {
-            Error::Unauthorized => Failure::failed(error.to_string())
+            Error::Unauthorized { .. } => Failure::failed(error.to_string())
                 .with_fix("set a valid token (environment variable GITHUB_PERSONAL_ACCESS_TOKEN)"),
             Error::Forbidden { status }
             | Error::Unexpected {

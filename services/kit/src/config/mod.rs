@@ -116,7 +116,12 @@ impl Settings {
             mask(&mut root, key.path);
         }
         mask(&mut root, "github.tokens");
-        for repository in root.get_mut("repositories").and_then(Value::as_array_mut).into_iter().flatten() {
+        for repository in root
+            .get_mut("repositories")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             let table = repository.as_table_mut().into_iter();
             table.for_each(|table| ["token", "tokens"].into_iter().for_each(|name| mask(table, name)));
         }

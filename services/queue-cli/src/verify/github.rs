@@ -74,8 +74,9 @@ impl Github {
 
     /// An error inside says that the repository has no issues at all.
     async fn ask(&self, issue: &IssueId) -> Result<Result<Served, ()>, Error> {
-        let (raw, place) = match self.client.issue(issue).await? {
+        let (raw, place) = match self.client.issue(issue, None).await? {
             IssueAnswer::Found(raw) => (raw, issue.clone()),
+            IssueAnswer::Unchanged => return Err(Error::Malformed { why: "unchanged, though nothing was known" }),
             IssueAnswer::NotFound | IssueAnswer::Gone => return Ok(Ok(None)),
             IssueAnswer::IssuesDisabled => return Ok(Err(())),
             IssueAnswer::Moved(location) => match self.renamed(issue, &location).await? {
@@ -83,7 +84,7 @@ impl Github {
                 None => return Ok(Ok(None)),
             },
         };
-        let timeline = self.client.timeline(&place).await?;
+        let timeline = self.client.whole_timeline(&place).await?;
         let parse = |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|_| Error::Malformed { why: "no JSON value" });
         Ok(Ok(Some((parse(&raw.bytes)?, parse(&timeline.bytes)?))))
     }

@@ -37,7 +37,7 @@ fn parsed(bytes: &[u8]) -> Value {
 
 /// Whether the truth came.
 async fn issue_or_error(sim: &Simulator, client: &Client, id: &IssueId) -> bool {
-    match client.issue(id).await {
+    match client.issue(id, None).await {
         Ok(IssueAnswer::Found(raw)) => assert_eq!(parsed(&raw.bytes), sim.issue(id.number()).unwrap()),
         Ok(IssueAnswer::NotFound | IssueAnswer::IssuesDisabled) | Err(_) => return false,
         Ok(other) => panic!("{id} is {other:?}"),
@@ -46,7 +46,7 @@ async fn issue_or_error(sim: &Simulator, client: &Client, id: &IssueId) -> bool 
 }
 
 async fn timeline_or_error(sim: &Simulator, client: &Client, id: &IssueId) -> bool {
-    let Ok(timeline) = client.timeline(id).await else {
+    let Ok(timeline) = client.whole_timeline(id).await else {
         return false;
     };
     assert_eq!(parsed(&timeline.bytes), Value::from(sim.timeline(id.number()).unwrap()));
@@ -81,7 +81,7 @@ async fn the_client_never_comes_while_told_to_wait() {
     let (mut limited, mut asked) = (0, 0);
     for number in sim.numbers() {
         let id = repository.issue(number).unwrap();
-        while let Err(Error::Limited { after, .. }) = client.issue(&id).await {
+        while let Err(Error::Limited { after, .. }) = client.issue(&id, None).await {
             limited += 1;
             // Nothing is waited for but the time that GitHub said.
             tokio::time::sleep(after).await;

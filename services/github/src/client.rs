@@ -5,6 +5,7 @@
 //! with another one. So no answer drops a request: it is answered, or the caller hears how long to wait.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bugstream_kit::clock::Clock;
 use bugstream_kit::validators::Validator;
@@ -46,6 +47,24 @@ const MOST_HOPS: usize = 3;
 pub struct Client {
     inner: Arc<Inner>,
     priority: Priority,
+    meter: Option<Meter>,
+}
+
+/// Counts what the requests of a client and its clones cost.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// Requests that were answered and count against the hourly quota: all but those that heard "unchanged".
+    #[must_use]
+    pub fn spent(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, status: StatusCode) {
+        self.0
+            .fetch_add(u64::from(status != StatusCode::NOT_MODIFIED), Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -182,6 +201,7 @@ impl Client {
         Self {
             inner: Arc::new(Inner { shared, pool }),
             priority: Priority::Live,
+            meter: None,
         }
     }
 
@@ -200,8 +220,21 @@ impl Client {
     /// The same with another priority.
     #[must_use]
     pub fn with(&self, priority: Priority) -> Self {
-        let inner = Arc::clone(&self.inner);
-        Self { inner, priority }
+        Self {
+            priority,
+            ..self.clone()
+        }
+    }
+
+    /// The same, counting what its requests cost from now on.
+    #[must_use]
+    pub fn metered(&self) -> (Self, Meter) {
+        let meter = Meter::default();
+        let client = Self {
+            meter: Some(meter.clone()),
+            ..self.clone()
+        };
+        (client, meter)
     }
 
     /// How long the client will refuse to send because of a limit, if it does now.
@@ -466,6 +499,7 @@ impl Client {
         response: Response,
     ) -> Result<Answer, Refused> {
         let (status, headers) = (response.status(), response.headers().clone());
+        self.meter.iter().for_each(|meter| meter.note(status));
         let refused = self.note(credential, status, &headers);
         if status.is_server_error() {
             let status = status.as_u16();

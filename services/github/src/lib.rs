@@ -36,7 +36,7 @@ pub mod webhook;
 
 pub use bugstream_kit::validators::{KnownPage, Validator};
 pub use bugstream_telemetry::names::Limit;
-pub use client::Client;
+pub use client::{Client, Meter};
 pub use clients::Clients;
 pub use config::{Config, ConfigError};
 pub use credentials::KeyError;

@@ -83,8 +83,12 @@ pub struct Page {
 /// What GitHub says of a part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListAnswer {
-    /// It is as it was. Only where a validator was given; the caller knows what was in it and where it goes on.
-    Unchanged,
+    /// Its rows are as they were. Only where a validator was given.
+    Unchanged {
+        /// Where it goes on, if the answer says so. If it does not, the list goes on where it did the last time; a full
+        /// part that was the last one may have a next one now, so ask for it again without a validator.
+        next: Option<Cursor>,
+    },
     /// A part of the list.
     Rows(Rows),
 }
@@ -203,6 +207,16 @@ impl Client {
             .await
     }
 
+    /// The number of the newest issue or pull request, which is about how many there are.
+    ///
+    /// # Errors
+    /// As [`Client::issues_created`].
+    pub async fn newest_issue(&self, repository: &RepoName) -> Result<Option<u64>, Error> {
+        let mut url = self.url(&format!("repos/{repository}/issues"));
+        url.set_query(Some("state=all&sort=created&direction=desc&per_page=1"));
+        Ok(self.page(url).await?.numbers.first().copied())
+    }
+
     /// A further page, numbers only.
     ///
     /// # Errors
@@ -233,7 +247,7 @@ impl Client {
                 numbers: rows.iter().map(|row| row.number).collect(),
                 next,
             }),
-            ListAnswer::Unchanged => Err(Error::malformed("unchanged, though nothing was known")),
+            ListAnswer::Unchanged { .. } => Err(Error::malformed("unchanged, though nothing was known")),
         }
     }
 
@@ -243,7 +257,7 @@ impl Client {
             .await?;
         match answer.status {
             StatusCode::OK => self.read(&answer).map(ListAnswer::Rows),
-            StatusCode::NOT_MODIFIED => Ok(ListAnswer::Unchanged),
+            StatusCode::NOT_MODIFIED => self.next(&answer).map(|next| ListAnswer::Unchanged { next }),
             status => Err(Error::Unexpected {
                 status: status.as_u16(),
             }),
@@ -254,9 +268,13 @@ impl Client {
         let rows = body::objects(&answer.body)?.into_iter();
         Ok(Rows {
             rows: rows.map(|row| Row::of(row, &answer.body)).collect::<Result<_, _>>()?,
-            next: Pages::new(self.base(), &answer.url).next(&answer.headers)?.map(Cursor),
+            next: self.next(answer)?,
             validator: answer.validator(),
         })
+    }
+
+    fn next(&self, answer: &Answer) -> Result<Option<Cursor>, Error> {
+        Ok(Pages::new(self.base(), &answer.url).next(&answer.headers)?.map(Cursor))
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) async fn run(since: &AddUpdatedSince, deps: &Deps, progress: &mut Pro
     check(since, deps.context().clock.now())?;
     let repository = deps.repository()?;
     let list = Updated {
-        client: deps.github()?,
+        client: deps.github(&repository)?,
         chance: deps.context().chance.clone(),
         repository: repository.clone(),
         since: since.date,

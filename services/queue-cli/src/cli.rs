@@ -13,15 +13,17 @@ Examples:
   queue-cli add download 12345             fetch one issue now
   queue-cli add-range index 1 200000       index again what the archive has; asks GitHub nothing
   queue-cli length                         what waits
+  queue-cli backfill                       mirror every issue, as GitHub's quota allows
+  queue-cli status                         how fresh and how sound the mirror is
   queue-cli COMMAND --help                 more examples
 
 Exit codes:
-  0  done; verify: no difference
-  1  could not be done: a server is away or refuses; verify: something differs
+  0  done; verify: no difference; status: healthy
+  1  could not be done: a server is away or refuses; verify: something differs; status: not healthy
   2  wrong use or configuration";
 
-/// Puts issues into Bugstream's queues by hand, counts and empties the queues, decides about held deletions,
-/// verifies the mirror.
+/// The operator's front door: fills the mirror and says how it is, puts issues into Bugstream's queues by hand, counts and
+/// empties the queues, decides about held deletions, verifies the mirror.
 #[derive(Debug, Parser)]
 #[command(name = "queue-cli", version, after_help = EXIT_CODES, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -61,6 +63,10 @@ pub enum Command {
     AddRange(AddRange),
     /// Queue the issues that were updated since a date, as GitHub lists them
     AddUpdatedSince(AddUpdatedSince),
+    /// Mirror every issue of a repository, beside live work
+    Backfill(Backfill),
+    /// Say how fresh and how sound the mirror is
+    Status(Status),
     /// Count the issues that wait
     Length(Length),
     /// Empty a queue
@@ -135,6 +141,73 @@ pub struct AddUpdatedSince {
     /// No more than this many, newest update first
     #[arg(long, value_name = "COUNT", value_parser = limit, allow_negative_numbers = true)]
     pub limit: Option<usize>,
+}
+
+/// `backfill`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli backfill --dry-run             how many requests and hours it takes; asks GitHub once
+  queue-cli backfill                       begins, and follows until it is done
+  queue-cli backfill --state open --since 2026-01-01
+  queue-cli backfill --cancel
+
+The downloader does the work: Ctrl-C ends only the following, and the same command follows again.
+One that was cancelled or done begins anew. Webhooks go first, and keep a share of the quota.")]
+pub struct Backfill {
+    /// Only issues that were updated since: a day or a time, in UTC unless it says otherwise
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub since: Option<OffsetDateTime>,
+    /// Only issues of this state [default: all]
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub state: Option<State>,
+    /// Say what it takes, and begin nothing
+    #[arg(long, conflicts_with_all = ["detach", "restart", "cancel"])]
+    pub dry_run: bool,
+    /// Begin, and do not follow
+    #[arg(long, conflicts_with = "cancel")]
+    pub detach: bool,
+    /// Begin anew where one is under way, from the first issue
+    #[arg(long, conflicts_with = "cancel")]
+    pub restart: bool,
+    /// End the one that is under way; what is mirrored stays
+    #[arg(long, conflicts_with_all = ["since", "state"])]
+    pub cancel: bool,
+}
+
+impl Backfill {
+    /// Whether it lists only some of the issues.
+    pub(crate) fn selects(&self) -> bool {
+        self.since.is_some() || matches!(self.state, Some(State::Open | State::Closed))
+    }
+}
+
+/// Which issues, by their state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// Open ones
+    Open,
+    /// Closed ones
+    Closed,
+    /// Both
+    All,
+}
+
+/// `status`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli status
+  queue-cli status --watch                 again every two seconds, until Ctrl-C
+  queue-cli status --output json           the same for a program
+
+Exit code 0 says that all is healthy, 1 that something is not or could not be asked: the lines that
+begin with ! say what, and what to do. GitHub is not asked. Without --repository, all configured
+repositories are shown.")]
+pub struct Status {
+    /// Show it again and again
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// `length [QUEUE]`

@@ -1,7 +1,7 @@
 //! What commands use, opened when they use it: a command demands no more than that.
 
 use async_nats::ConnectError;
-use bugstream_github::Client;
+use bugstream_github::{Client, Clients};
 use bugstream_kit::broker::Broker;
 use bugstream_kit::config::{Github, Nats, Repositories, Repository, Settings};
 use bugstream_kit::service::Context;
@@ -104,15 +104,33 @@ impl Deps {
         Failure::failed(format!("{} ({})", wrong.problem, error.root_cause())).with_fix(wrong.fix)
     }
 
-    /// GitHub; nothing is sent yet.
+    /// Percent of GitHub's quota that is kept for live work.
+    ///
+    /// # Errors
+    /// [`Failure`] for a configuration that cannot be used.
+    pub(crate) fn reserve_percent(&self) -> Result<u64, Failure> {
+        Ok(Github::read(&self.settings)?.reserve_percent.into())
+    }
+
+    /// GitHub with the credentials of a repository; nothing is sent yet.
     ///
     /// # Errors
     /// [`Failure`] for a configuration that makes no client.
-    pub(crate) fn github(&self) -> Result<Client, Failure> {
+    pub(crate) fn github(&self, repository: &RepoName) -> Result<Client, Failure> {
+        Ok(self.clients()?.of(repository).clone())
+    }
+
+    /// GitHub with the credentials of every repository; nothing is sent yet.
+    ///
+    /// # Errors
+    /// As [`Self::github`].
+    pub(crate) fn clients(&self) -> Result<Clients, Failure> {
         let section = Github::read(&self.settings)?;
-        let client = bugstream_github::Config::try_from(&section)
-            .and_then(|config| Client::new(config, self.context.clock.clone()));
-        client.map_err(|error| {
+        // A repository that only the command line names has none of its own.
+        let repositories = Repositories::read(&self.settings).unwrap_or_default();
+        let clients = bugstream_github::Config::try_from(&section)
+            .and_then(|config| Clients::new(&config, &repositories, self.context.clock.clone()));
+        clients.map_err(|error| {
             let wrong = self
                 .settings
                 .wrong("github.api_url", "cannot be used", None, &error.to_string());

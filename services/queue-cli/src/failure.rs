@@ -44,6 +44,11 @@ impl Failure {
         }
     }
 
+    /// What is wrong, one line, without the fix.
+    pub(crate) fn problem(&self) -> &str {
+        &self.problem
+    }
+
     /// 1 for what could not be done, 2 for a command line or configuration that cannot be used.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -29,27 +29,10 @@ impl Updated {
     /// # Errors
     /// [`Failure`], which says what to do.
     pub(crate) async fn page(&self, cursor: Option<&Cursor>, progress: &mut Progress<'_>) -> Result<Page, Failure> {
-        let mut attempts = 0;
-        loop {
-            let wait = match self.ask(cursor).await {
-                Ok(page) => return Ok(page),
-                Err(Error::Limited { kind, after }) => {
-                    progress.show(&format!(
-                        "GitHub asks to wait {} s ({} limit)",
-                        after.as_secs(),
-                        kind.as_str()
-                    ));
-                    after
-                }
-                Err(error) if attempts + 1 < ATTEMPTS && may_pass(&error) => {
-                    attempts += 1;
-                    self.chance
-                        .backoff(Duration::from_millis(500), Duration::from_secs(5), attempts)
-                }
-                Err(error) => return Err(self.explain(&error)),
-            };
-            tokio::time::sleep(wait).await;
-        }
+        patiently(&self.repository, &self.chance, progress, async || {
+            self.ask(cursor).await
+        })
+        .await
     }
 
     async fn ask(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
@@ -59,20 +42,49 @@ impl Updated {
             None => self.client.issues_since(&self.repository, self.since).await,
         }
     }
+}
 
-    fn explain(&self, error: &Error) -> Failure {
-        let repository = &self.repository;
-        match error {
-            Error::Unauthorized { .. } => Failure::failed(error.to_string())
-                .with_fix("set a valid token (environment variable GITHUB_PERSONAL_ACCESS_TOKEN)"),
-            Error::Forbidden { status }
-            | Error::Unexpected {
-                status: status @ (404 | 410),
-            } => Failure::failed(format!("GitHub shows no issues of {repository} ({status})"))
-                .with_fix("check the name, and that the token may read its issues"),
-            _ => Failure::failed(format!("cannot list the issues of {repository}: {}", whole(error)))
-                .with_fix("run the same command again later: nothing is queued twice"),
-        }
+/// Waits where GitHub asks to, however long, and tries again where that may help.
+///
+/// # Errors
+/// [`Failure`], which says what to do.
+pub(crate) async fn patiently<T>(
+    repository: &RepoName,
+    chance: &Chance,
+    progress: &mut Progress<'_>,
+    ask: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Failure> {
+    let mut attempts = 0;
+    loop {
+        let wait = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(Error::Limited { kind, after }) => {
+                let (seconds, kind) = (after.as_secs(), kind.as_str());
+                progress.show(&format!("GitHub asks to wait {seconds} s ({kind} limit)"));
+                after
+            }
+            Err(error) if attempts + 1 < ATTEMPTS && may_pass(&error) => {
+                attempts += 1;
+                chance.backoff(Duration::from_millis(500), Duration::from_secs(5), attempts)
+            }
+            Err(error) => return Err(explain(repository, &error)),
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// An error as the person who asked can mend it.
+fn explain(repository: &RepoName, error: &Error) -> Failure {
+    match error {
+        Error::Unauthorized { .. } => Failure::failed(error.to_string())
+            .with_fix("set a valid token (environment variable GITHUB_PERSONAL_ACCESS_TOKEN)"),
+        Error::Forbidden { status, .. }
+        | Error::Unexpected {
+            status: status @ (404 | 410),
+        } => Failure::failed(format!("GitHub shows no issues of {repository} ({status})"))
+            .with_fix("check the name, and that the token may read its issues"),
+        _ => Failure::failed(format!("cannot list the issues of {repository}: {}", whole(error)))
+            .with_fix("run the same command again later: nothing is queued twice"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The operator's front door: puts issues into the queues by hand, counts and empties the queues, decides about held
-//! deletions, and verifies the mirror.
+//! The operator's front door: fills the mirror and says how it is, puts issues into the queues by hand, counts and empties
+//! the queues, decides about held deletions, and verifies the mirror.
 //!
 //! Its command lines and the line `download.length = N` are the old system's, so that habits and scripts go on working.
 //!
@@ -10,15 +10,18 @@
 //!
 //! What it is not: a service. It connects once, fails within seconds and says what to do.
 //!
-//! One file a command (a folder for `verify`); `invocation` reads the command line, `enqueue` publishes, `queue` knows what lies in a queue,
-//! `github` asks GitHub.
+//! One file a command (a folder for `backfill`, `status` and `verify`); `invocation` reads the command line, `enqueue`
+//! publishes, `queue` knows what lies in a queue, `github` asks GitHub, `cost` says what requests take.
 
 mod add;
 mod add_range;
 mod add_updated_since;
+mod backfill;
 mod cli;
 mod completion;
 mod contents;
+mod cost;
+mod credential;
 mod deletions;
 mod deps;
 mod enqueue;
@@ -30,6 +33,7 @@ mod progress;
 mod purge;
 mod queue;
 mod report;
+mod status;
 mod usage;
 pub mod verify;
 
@@ -96,6 +100,8 @@ pub async fn execute(command: &Command, deps: &Deps, progress: &mut Progress<'_>
         Command::Add(add) => add::run(add, deps, progress).await,
         Command::AddRange(range) => add_range::run(range, deps, progress).await,
         Command::AddUpdatedSince(since) => add_updated_since::run(since, deps, progress).await,
+        Command::Backfill(asked) => backfill::run(asked, deps, progress).await,
+        Command::Status(asked) => status::run(asked, deps, progress).await,
         Command::Length(length) => length::run(length, deps).await,
         Command::Purge(purge) => purge::run(purge, deps).await,
         Command::Deletions(deletions) => deletions::run(deletions, deps).await,
@@ -115,7 +121,7 @@ async fn finish(asked: Result<Asked, Failure>, screen: &mut Screen<'_>) -> u8 {
 }
 
 async fn answer(invocation: Invocation, screen: &mut Screen<'_>) -> Result<(String, u8), Failure> {
-    let mut progress = screen.progress();
+    let mut progress = screen.progress().writing(invocation.output);
     let result = Box::pin(execute(&invocation.command, &invocation.deps, &mut progress)).await;
     progress.clear();
     result.map(|report| (report.render(invocation.output), report.exit_code()))

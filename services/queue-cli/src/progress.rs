@@ -6,8 +6,9 @@
 use std::io::{IsTerminal, Stderr, Stdout, Write};
 use std::time::{Duration, Instant};
 
+use crate::cli::Output;
 use crate::failure::Failure;
-use crate::report::thousands;
+use crate::report::{Report, thousands};
 
 /// Between two drawings of the line on a terminal.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -18,7 +19,10 @@ const LINE: Duration = Duration::from_secs(10);
 pub struct Screen<'a> {
     out: &'a mut (dyn Write + Send),
     err: &'a mut (dyn Write + Send),
+    /// Whether standard error is one.
     terminal: bool,
+    /// Whether standard output is one.
+    paged: bool,
 }
 
 impl<'a> Screen<'a> {
@@ -28,18 +32,27 @@ impl<'a> Screen<'a> {
             out,
             err,
             terminal: false,
+            paged: false,
         }
     }
 
     /// This process's own.
     pub(crate) fn terminal(out: &'a mut Stdout, err: &'a mut Stderr) -> Self {
-        let terminal = err.is_terminal();
-        Self { out, err, terminal }
+        let (terminal, paged) = (err.is_terminal(), out.is_terminal());
+        Self {
+            out,
+            err,
+            terminal,
+            paged,
+        }
     }
 
     /// Progress on this screen.
     pub fn progress(&mut self) -> Progress<'_> {
         Progress {
+            out: self.out,
+            paged: self.paged,
+            output: Output::Human,
             err: self.err,
             every: if self.terminal { REDRAW } else { LINE },
             terminal: self.terminal,
@@ -55,7 +68,7 @@ impl<'a> Screen<'a> {
     pub(crate) fn finish(&mut self, result: Result<(String, u8), Failure>) -> u8 {
         let result = result.and_then(|(text, code)| {
             let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-            written.map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))?;
+            written.map_err(no_output)?;
             Ok(code)
         });
         match result {
@@ -71,6 +84,9 @@ impl<'a> Screen<'a> {
 
 /// Shows how far a command is.
 pub struct Progress<'a> {
+    out: &'a mut (dyn Write + Send),
+    paged: bool,
+    output: Output,
     err: &'a mut (dyn Write + Send),
     every: Duration,
     terminal: bool,
@@ -93,11 +109,34 @@ impl Progress<'_> {
         self.done = done;
     }
 
+    /// Says in which form results are shown.
+    pub(crate) fn writing(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// Shows a result that another will follow: in place of the one before on a terminal, else below it.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is no one left to read it.
+    pub(crate) fn page(&mut self, report: &Report) -> Result<(), Failure> {
+        let top = if self.paged { "\x1b[H\x1b[J" } else { "" };
+        let written = write!(self.out, "{top}{}", report.render(self.output));
+        written.and_then(|()| self.out.flush()).map_err(no_output)
+    }
+
     /// Shows that `done` are done, if it is time to show something.
     pub(crate) fn step(&mut self, done: u64) {
         if self.shown.elapsed() >= self.every {
             let line = line(done, self.done, self.total, self.begin.elapsed());
             self.show(&line);
+        }
+    }
+
+    /// Shows a line, if it is time to show something.
+    pub(crate) fn tell(&mut self, line: &str) {
+        if self.shown.elapsed() >= self.every {
+            self.show(line);
         }
     }
 
@@ -120,6 +159,11 @@ impl Progress<'_> {
             let _ = write!(self.err, "\r\x1b[K").and_then(|()| self.err.flush());
         }
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+fn no_output(error: std::io::Error) -> Failure {
+    Failure::failed(format!("cannot write to standard output: {error}"))
 }
 
 fn line(done: u64, how: &str, total: Option<u64>, elapsed: Duration) -> String {

@@ -1,5 +1,7 @@
 //! What a command found or did, for people and for programs.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -37,12 +39,22 @@ impl Report {
         Self::new(String::new(), Value::Object(serde_json::Map::new()))
     }
 
+    /// What was shown already: only its exit code is left to tell.
+    pub(crate) fn shown(self) -> Self {
+        Self {
+            human: String::new(),
+            json: Value::Null,
+            ..self
+        }
+    }
+
     /// The text for standard output: lines for people, or one line of JSON.
     #[must_use]
     pub fn render(&self, output: Output) -> String {
         match output {
             Output::Human if self.human.is_empty() => String::new(),
             Output::Human => format!("{}\n", self.human),
+            Output::Json if self.json.is_null() => String::new(),
             Output::Json => format!("{}\n", self.json),
         }
     }
@@ -65,6 +77,35 @@ pub(crate) fn thousands(number: u64) -> String {
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", thousands(number))
+}
+
+/// A length of time as people say it: `14 s`, `3 min`, `4 h 10 min`, `6 days`. Rounded down.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours) = (seconds / 60, seconds / 3_600);
+    match hours {
+        0 if minutes == 0 => format!("{seconds} s"),
+        0 => format!("{minutes} min"),
+        1..10 if minutes % 60 > 0 => format!("{hours} h {} min", minutes % 60),
+        0..48 => format!("{hours} h"),
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+/// A length of time in hours, for what takes many: `50.1 h`, `1,234 h`.
+pub(crate) fn hours(time: Duration) -> String {
+    let tenths = time.as_secs().div_ceil(360);
+    let whole = thousands(tenths / 10);
+    if tenths < 1_000 {
+        format!("{whole}.{} h", tenths % 10)
+    } else {
+        format!("{whole} h")
+    }
+}
+
+/// How long ago a time was; nothing lies in the future, whatever the clocks say.
+pub(crate) fn since(at: OffsetDateTime, now: OffsetDateTime) -> Duration {
+    Duration::try_from(now - at).unwrap_or_default()
 }
 
 /// A time in UTC, in whole seconds.
@@ -93,6 +134,25 @@ mod tests {
             (counted(1, "issue"), counted(2, "issue")),
             ("1 issue".into(), "2 issues".into())
         );
+    }
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let table = [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_599, "59 min"),
+            (3_600, "1 h"),
+            (15_000, "4 h 10 min"),
+            (100_000, "27 h"),
+            (600_000, "6 days"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        let in_hours = [0, 360, 361, 359_640, 360_000, 4_000_000].map(|s| hours(Duration::from_secs(s)));
+        assert_eq!(in_hours, ["0.0 h", "0.1 h", "0.2 h", "99.9 h", "100 h", "1,111 h"]);
     }
 
     #[test]

@@ -9,10 +9,15 @@ use crate::failure::Failure;
 use crate::queue::Queue;
 
 /// Every command with its arguments. `<QUEUE>` becomes the queue that was typed.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("add", "<QUEUE> <NUMBER>..."),
     ("add-range", "<QUEUE> <FIRST> <LAST>"),
     ("add-updated-since", "<QUEUE> <DATE> [--limit <COUNT>]"),
+    (
+        "backfill",
+        "[--since <DATE>] [--state open|closed|all] [--dry-run|--detach|--restart|--cancel]",
+    ),
+    ("status", "[--watch]"),
     ("length", "[<QUEUE>]"),
     ("purge", "<QUEUE> [--dry-run]"),
     ("deletions", "list|approve|discard"),
@@ -66,6 +71,7 @@ fn problem(error: &clap::Error) -> String {
         }
         ErrorKind::MissingRequiredArgument if argument.contains(", ") => format!("{argument} are missing"),
         ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
+        ErrorKind::ArgumentConflict => format!("{argument} and {} do not go together", prior(error)),
         ErrorKind::UnknownArgument => format!(
             "{argument:?} is not understood here{}",
             meant(error, ContextKind::SuggestedArg)
@@ -96,6 +102,10 @@ fn meant(error: &clap::Error, kind: ContextKind) -> String {
         None | Some("") => String::new(),
         Some(likeliest) => format!(": did you mean {likeliest}?"),
     }
+}
+
+fn prior(error: &clap::Error) -> String {
+    text(error, ContextKind::PriorArg)
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> String {
@@ -153,6 +163,11 @@ mod tests {
             "add-range download 1 2 3",
             "add-updated-since download yesterday",
             "add-updated-since download 2026-01-31 --limit 0",
+            "backfill --since yesterday",
+            "backfill --state opened",
+            "backfill --dry-run --cancel",
+            "backfill 1 500",
+            "status download",
             "length everything",
             "purge",
             "purge index --dryrun",

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bugstream_github::{Client, Error, IssueAnswer, Location, MovedAnswer, MovedIssue, RepoAnswer};
+use bugstream_github::{Client, Clients, Error, IssueAnswer, Location, MovedAnswer, MovedIssue, RepoAnswer};
 use bugstream_kit::chance::Chance;
-use bugstream_proto::{IssueId, v1};
+use bugstream_proto::{IssueId, RepoName, v1};
 use serde_json::Value;
 
 use super::expected::first_difference;
@@ -19,7 +19,7 @@ const ATTEMPTS: u64 = 5;
 /// GitHub.
 #[derive(Debug, Clone)]
 pub(super) struct Github {
-    pub(super) client: Client,
+    pub(super) clients: Clients,
     pub(super) chance: Chance,
 }
 
@@ -27,6 +27,11 @@ pub(super) struct Github {
 type Served = Option<(Value, Value)>;
 
 impl Github {
+    /// With the credentials of that repository.
+    pub(super) fn client(&self, repository: &RepoName) -> &Client {
+        self.clients.of(repository)
+    }
+
     pub(super) async fn of_stored(&self, issue: &IssueId, stored: &Stored) -> Result<Option<Difference>, Failure> {
         let difference = |kind, why: &str| {
             let fix = Fix::Download(v1::Reason::Audit);
@@ -74,9 +79,13 @@ impl Github {
 
     /// An error inside says that the repository has no issues at all.
     async fn ask(&self, issue: &IssueId) -> Result<Result<Served, ()>, Error> {
-        let (raw, place) = match self.client.issue(issue, None).await? {
+        let (raw, place) = match self.client(issue.repo()).issue(issue, None).await? {
             IssueAnswer::Found(raw) => (raw, issue.clone()),
-            IssueAnswer::Unchanged => return Err(Error::Malformed { why: "unchanged, though nothing was known" }),
+            IssueAnswer::Unchanged => {
+                return Err(Error::Malformed {
+                    why: "unchanged, though nothing was known",
+                });
+            }
             IssueAnswer::NotFound | IssueAnswer::Gone => return Ok(Ok(None)),
             IssueAnswer::IssuesDisabled => return Ok(Err(())),
             IssueAnswer::Moved(location) => match self.renamed(issue, &location).await? {
@@ -84,17 +93,17 @@ impl Github {
                 None => return Ok(Ok(None)),
             },
         };
-        let timeline = self.client.whole_timeline(&place).await?;
+        let timeline = self.client(issue.repo()).whole_timeline(&place).await?;
         let parse = |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|_| Error::Malformed { why: "no JSON value" });
         Ok(Ok(Some((parse(&raw.bytes)?, parse(&timeline.bytes)?))))
     }
 
     /// The same issue under its repository's new name; `None` for one that went to another repository.
     async fn renamed(&self, issue: &IssueId, location: &Location) -> Result<Option<Box<MovedIssue>>, Error> {
-        let MovedAnswer::Found(moved) = self.client.moved_issue(location).await? else {
+        let MovedAnswer::Found(moved) = self.client(issue.repo()).moved_issue(location).await? else {
             return Ok(None);
         };
-        let RepoAnswer::Found(ours) = self.client.repository(issue.repo()).await? else {
+        let RepoAnswer::Found(ours) = self.client(issue.repo()).repository(issue.repo()).await? else {
             return Ok(None);
         };
         Ok((moved.repository.id == ours.id && moved.issue.number() == issue.number()).then_some(moved))

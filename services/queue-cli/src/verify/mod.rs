@@ -101,7 +101,7 @@ impl Mirror {
         let context = deps.context();
         let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
         let transport = bugstream_kit::elastic::transport(&elasticsearch).map_err(failed)?;
-        let github = asked.against_github.then(|| deps.github()).transpose()?;
+        let github = asked.against_github.then(|| deps.clients()).transpose()?;
         let objects = Objects::open(&store).map_err(failed)?;
         let broker = deps.broker().await?;
         let (chance, clock) = (context.chance.clone(), context.clock.clone());
@@ -110,7 +110,7 @@ impl Mirror {
             log: Log::new(broker.jetstream, clock.clone()),
             objects,
             elastic: Elastic::new(transport, chance.clone(), &elasticsearch.prefix),
-            github: github.map(|client| Github { client, chance }),
+            github: github.map(|clients| Github { clients, chance }),
             repair: asked.repair.then_some(Repair { requests, clock }),
         })
     }
@@ -154,7 +154,7 @@ impl Mirror {
             return Ok(());
         };
         let list = Updated {
-            client: github.client.clone(),
+            client: github.client(&repository.name).clone(),
             chance: github.chance.clone(),
             repository: repository.name.clone(),
             since: OffsetDateTime::UNIX_EPOCH,

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bugstream_github::Priority;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::consume::{Handler, Lease, Options, Outcome, Received, consume};
 use bugstream_kit::dead_letter::Kind;
 use bugstream_kit::service::Context;
 use bugstream_proto::topology::{DOWNLOADER_BACKFILL, DOWNLOADER_LIVE};
-use bugstream_proto::{IssueId, Lane, v1};
+use bugstream_proto::{IssueId, Lane, Verb, v1};
 use bugstream_telemetry::{names, propagation};
 use tracing::{Instrument, Span};
 
@@ -16,11 +17,15 @@ use crate::cause::coalesce;
 use crate::deps::Deps;
 use crate::download::download;
 use crate::failure::Failure;
-use crate::request::Request;
+use crate::fetch::Source;
+use crate::request::{Request, Waiting};
 use crate::stale;
 
 /// Works both lanes until a stop. Each has slots of its own, so that a backfill never takes a live request's place.
 pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, context: Context) -> anyhow::Result<()> {
+    if !deps.quotas.restore(&deps.clients, &context).await {
+        return Ok(());
+    }
     let handler = Arc::new(Downloader(Arc::clone(&deps)));
     let live = Options::new(DOWNLOADER_LIVE, config.slots, Lane::Download);
     let backfill = Options::new(DOWNLOADER_BACKFILL, config.backfill_slots, Lane::Backfill);
@@ -28,6 +33,7 @@ pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, con
         consume(broker, live, Arc::clone(&handler), &context),
         consume(broker, backfill, handler, &context),
         stale::watch(broker, &deps, &context),
+        deps.quotas.watch(&deps.clients, &context),
     );
     // Whatever stopped a lane is now the business of whoever leads next.
     for spec in [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL] {
@@ -71,11 +77,14 @@ impl Downloader {
             issue,
             repository,
             cause: coalesce(asked.cause_or(now), deadline.as_ref().and_then(|d| d.cause.as_ref())),
-            sequence: message.sequence,
-            headers: message.headers.as_ref(),
-            lease,
+            client: deps.client(issue.repo(), priority_of(message)),
+            message: Some(Waiting {
+                sequence: message.sequence,
+                headers: message.headers.as_ref(),
+            }),
+            lease: Some(lease),
         };
-        let outcome = download(&request, deps).await?;
+        let outcome = download(&request, Source::Ask, deps).await?;
         // A failed download keeps the deadline, and with it the news of the first request.
         if let (Outcome::Done, Some(deadline)) = (&outcome, &deadline)
             && let Err(error) = deps.queue.meet(issue, deadline).await
@@ -88,5 +97,13 @@ impl Downloader {
     fn not_configured(&self, issue: &IssueId) -> String {
         let known: Vec<String> = self.0.repositories.0.iter().map(|r| r.name.to_string()).collect();
         format!("{} is not configured; known: {}", issue.repo(), known.join(", "))
+    }
+}
+
+/// What waits for quota must not use up what live work needs.
+fn priority_of(message: &Received) -> Priority {
+    match message.subject.verb {
+        Verb::Backfill => Priority::Background,
+        _ => Priority::Live,
     }
 }

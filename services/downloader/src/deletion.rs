@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use bugstream_github::{IssueAnswer, RepoAnswer};
+use bugstream_github::{Client, IssueAnswer, RepoAnswer};
 use bugstream_kit::consume::Outcome;
 use bugstream_kit::deletions::{Deletions, Evidence, Fuse, Stage};
 use bugstream_kit::log::Logged;
@@ -51,7 +51,7 @@ pub(crate) async fn gone(
     if let Change::Deleted(_) = newest.event.change {
         return purge(newest.event.revision, request, deps).await;
     }
-    check_surroundings(request.issue, deps).await?;
+    check_surroundings(request, deps).await?;
     deps.trouble.over();
     let evidence = deps.deletions.evidence(request.issue).await?;
     let now = deps.clock.now();
@@ -89,6 +89,7 @@ async fn note_first_sign(
 
 /// The issue is there: whatever spoke for its deletion is void.
 pub(crate) async fn is_there(request: &Request<'_>, deps: &Deps) -> Result<(), Failure> {
+    deps.doubts.lift(request.issue);
     if deps.deletions.evidence(request.issue).await?.is_some() {
         tracing::info!(issue = %request.issue, "the issue is there after all");
         deps.deletions.clear(request.issue).await?;
@@ -128,9 +129,10 @@ fn judge(status: u16, evidence: Option<&Evidence>, cause: &Cause, now: OffsetDat
 /// Schedules another look, on a subject of its own so that it overwrites no waiting webhook.
 async fn look_again(request: &Request<'_>, at: OffsetDateTime, deps: &Deps) -> Result<(), Failure> {
     let payload = DownloadRequested::new(request.issue, confirming(&request.cause)).encode_to_vec();
+    let trace = request.message.and_then(|message| message.headers);
     let again = deps
         .requests
-        .retry(Lane::Download, request.issue, payload.into(), 0, at, request.headers);
+        .retry(Lane::Download, request.issue, payload.into(), 0, at, trace);
     Ok(again.await?)
 }
 
@@ -144,36 +146,52 @@ async fn look_again_if_contradicted(request: &Request<'_>, gone: bool, deps: &De
 }
 
 /// A 404 says something about an issue only where its repository and another of its issues answer.
-async fn check_surroundings(issue: &IssueId, deps: &Deps) -> Result<(), Failure> {
-    check_repository(issue.repo(), deps).await?;
+async fn check_surroundings(request: &Request<'_>, deps: &Deps) -> Result<(), Failure> {
+    let issue = request.issue;
+    check_repository(issue.repo(), &request.client, deps).await?;
     let mut asked = Vec::new();
-    while asked.len() < WITNESSES {
-        match deps.log.another_known(issue, &asked).await? {
-            Some(witness) if answers(&witness, deps).await? => return Ok(()),
-            Some(witness) => asked.push(witness),
-            None => break,
+    while let Some(witness) = next_witness(issue, &asked, deps).await? {
+        if answers(&witness, &request.client, deps).await? {
+            deps.doubts.lift(&witness);
+            return Ok(());
         }
+        deps.doubts.silent(&witness);
+        asked.push(witness);
     }
     if asked.is_empty() {
         return Ok(());
     }
     Err(Failure::NoWitness {
-        issue: issue.clone(),
+        repo: issue.repo().clone(),
         asked: asked.len(),
     })
 }
 
-async fn answers(witness: &IssueId, deps: &Deps) -> Result<bool, Failure> {
-    Ok(match deps.github.issue(witness).await? {
-        IssueAnswer::Found(_) => true,
-        IssueAnswer::Moved(location) => matches!(follow(witness, &location, deps).await?, Followed::Renamed(_)),
+/// First the one that answered last: where very many are gone at once, those that the log names may all be among them.
+async fn next_witness(issue: &IssueId, asked: &[IssueId], deps: &Deps) -> Result<Option<IssueId>, Failure> {
+    let last = deps.doubts.answered_last(issue.repo());
+    if let Some(last) = last.filter(|last| last != issue && asked.is_empty()) {
+        return Ok(Some(last));
+    }
+    if asked.len() >= WITNESSES {
+        return Ok(None);
+    }
+    Ok(deps.log.another_known(issue, asked).await?)
+}
+
+async fn answers(witness: &IssueId, client: &Client, deps: &Deps) -> Result<bool, Failure> {
+    Ok(match client.issue(witness, None).await? {
+        IssueAnswer::Found(_) | IssueAnswer::Unchanged => true,
+        IssueAnswer::Moved(location) => {
+            matches!(follow(witness, &location, client, deps).await?, Followed::Renamed(_))
+        }
         IssueAnswer::NotFound | IssueAnswer::Gone => false,
         IssueAnswer::IssuesDisabled => return Err(Failure::IssuesDisabled(witness.repo().clone())),
     })
 }
 
-async fn check_repository(name: &RepoName, deps: &Deps) -> Result<(), Failure> {
-    match deps.github.repository(name).await? {
+async fn check_repository(name: &RepoName, client: &Client, deps: &Deps) -> Result<(), Failure> {
+    match client.repository(name).await? {
         RepoAnswer::Found(repository) if repository.has_issues => {
             deps.seen.note(name);
             Ok(())
@@ -187,7 +205,7 @@ async fn check_repository(name: &RepoName, deps: &Deps) -> Result<(), Failure> {
 /// every number looks like that.
 async fn never_known(request: &Request<'_>, deps: &Deps) -> Result<Outcome, Failure> {
     if !deps.seen.lately(request.issue.repo()) {
-        check_repository(request.issue.repo(), deps).await?;
+        check_repository(request.issue.repo(), &request.client, deps).await?;
     }
     deps.trouble.over();
     look_again_if_contradicted(request, true, deps).await?;
@@ -272,9 +290,10 @@ async fn delete(
 
 /// Deletes every object below the tombstone. On a redelivery again, since the first time may have been cut short.
 async fn purge(revision: u64, request: &Request<'_>, deps: &Deps) -> Result<Outcome, Failure> {
-    request.lease.check()?;
+    request.check()?;
     let purged = deps.objects.purge_below(request.issue, revision).await?;
     deps.deletions.clear(request.issue).await?;
+    deps.validators.forget(request.issue).await?;
     tracing::info!(issue = %request.issue, revision, purged, "deleted");
     done(names::Download::Deleted)
 }

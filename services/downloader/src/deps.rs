@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bugstream_github::Client;
+use bugstream_github::{Client, Clients, Priority};
 use bugstream_kit::broker::Broker;
 use bugstream_kit::chance::Chance;
 use bugstream_kit::clock::Clock;
@@ -15,20 +15,25 @@ use bugstream_kit::log::Log;
 use bugstream_kit::objects::Objects;
 use bugstream_kit::requests::Requests;
 use bugstream_kit::service::Context;
+use bugstream_kit::validators::Validators;
+use bugstream_kit::watermarks::Watermarks;
 use bugstream_proto::RepoName;
 
 use crate::Config;
-use crate::memory::{SeenRepositories, Trouble};
+use crate::memory::{Doubts, SeenRepositories, Trouble, Turns};
 use crate::queue::Queue;
+use crate::quotas::Quotas;
 
 #[derive(Debug)]
 pub(crate) struct Deps {
-    pub(crate) github: Client,
+    pub(crate) clients: Clients,
+    pub(crate) quotas: Quotas,
     pub(crate) objects: Objects,
     pub(crate) log: Log,
     pub(crate) requests: Requests,
     pub(crate) queue: Queue,
     pub(crate) deletions: Deletions,
+    pub(crate) validators: Validators,
     pub(crate) repositories: Repositories,
     pub(crate) confirm_delay: Duration,
     pub(crate) deletions_per_hour: usize,
@@ -36,7 +41,17 @@ pub(crate) struct Deps {
     pub(crate) chance: Chance,
     pub(crate) trouble: Trouble,
     pub(crate) seen: SeenRepositories,
+    pub(crate) doubts: Doubts,
+    pub(crate) turns: Turns,
     renamed: Mutex<HashSet<RepoName>>,
+}
+
+/// The key-value buckets that a download uses.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    pub(crate) deletions: Deletions,
+    pub(crate) validators: Validators,
+    pub(crate) watermarks: Watermarks,
 }
 
 impl Deps {
@@ -44,7 +59,7 @@ impl Deps {
         config: &Config,
         broker: &Broker,
         objects: Objects,
-        deletions: Deletions,
+        buckets: Buckets,
         context: &Context,
     ) -> anyhow::Result<Self> {
         let jetstream = &broker.jetstream;
@@ -53,12 +68,15 @@ impl Deps {
             ..bugstream_github::Config::try_from(&config.github)?
         };
         Ok(Self {
-            github: Client::new(github, context.clock.clone()).context("the client of GitHub")?,
+            clients: Clients::new(&github, &config.repositories, context.clock.clone())
+                .context("the client of GitHub")?,
+            quotas: Quotas::new(buckets.watermarks),
             objects,
             log: Log::new(jetstream.clone(), context.clock.clone()),
             requests: Requests::new(jetstream.clone()),
             queue: Queue::new(jetstream.clone()),
-            deletions,
+            deletions: buckets.deletions,
+            validators: buckets.validators,
             repositories: config.repositories.clone(),
             confirm_delay: config.confirm_delay,
             deletions_per_hour: config.deletions_per_hour,
@@ -66,8 +84,25 @@ impl Deps {
             chance: context.chance.clone(),
             trouble: Trouble::default(),
             seen: SeenRepositories::default(),
+            doubts: Doubts::new(context.health.clone()),
+            turns: Turns::default(),
             renamed: Mutex::default(),
         })
+    }
+
+    /// A client with a repository's own credentials, where it has some.
+    pub(crate) fn client(&self, repo: &RepoName, priority: Priority) -> Client {
+        let client = self.clients.of(repo);
+        match priority {
+            Priority::Live => client.live(),
+            Priority::Background => client.background(),
+        }
+    }
+
+    /// Whether a repository has credentials of its own, so that what befalls them is no other's trouble.
+    pub(crate) fn has_own_credentials(&self, repo: &RepoName) -> bool {
+        let repository = self.repositories.0.iter().find(|repository| repository.name == *repo);
+        repository.is_some_and(|repository| repository.credentials.is_some())
     }
 
     /// Says once that a repository has a new name; it is followed meanwhile.

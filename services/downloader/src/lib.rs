@@ -10,7 +10,7 @@
 //! What it is not: a judge of content. What is private, and which marks follow, is the archive library's.
 //!
 //! The steps, one a file: [`leader`] decides whether this process works, [`consume`] takes a request, [`download`] is
-//! the story of one, told by [`fetch`], [`store`], [`publish`] and [`deletion`]; [`queue`] looks at other requests of
+//! the story of one, told by [`known`], [`fetch`], [`store`], [`publish`] and [`deletion`]; [`queue`] looks at other requests of
 //! the same issue, [`stale`] clears away schedules that never fire, and [`failure`] says what a failed step leads to.
 
 mod cause;
@@ -21,10 +21,12 @@ mod deps;
 mod download;
 mod failure;
 mod fetch;
+mod known;
 mod leader;
 mod memory;
 mod publish;
 mod queue;
+mod quotas;
 mod request;
 mod stale;
 mod store;
@@ -37,10 +39,12 @@ use bugstream_kit::broker::Broker;
 use bugstream_kit::deletions::Deletions;
 use bugstream_kit::objects::Objects;
 use bugstream_kit::service::{Context, listen, serve};
+use bugstream_kit::validators::Validators;
+use bugstream_kit::watermarks::Watermarks;
 
 pub use config::Config;
 
-use deps::Deps;
+use deps::{Buckets, Deps};
 
 /// The first and the longest wait for a bucket that does not open.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -65,11 +69,11 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
         Err(_) if context.stop.is_asked() => return Ok(()),
         connected => connected?,
     };
-    let Some((deletions, leases)) = buckets(&broker, context).await else {
+    let Some((buckets, leases)) = buckets(&broker, context).await else {
         return Ok(());
     };
-    deletion::watch_fuse(&deletions, context);
-    let deps = Arc::new(Deps::new(&config, &broker, objects, deletions, context)?);
+    deletion::watch_fuse(&buckets.deletions, context);
+    let deps = Arc::new(Deps::new(&config, &broker, objects, buckets, context)?);
     leader::lead(leases, context, |term| {
         consume::lanes(&broker, &config, Arc::clone(&deps), term)
     })
@@ -79,10 +83,17 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
 }
 
 /// Opens the key-value buckets, waiting while the server is between two leaders. `None` if a stop is asked for.
-async fn buckets(broker: &Broker, context: &Context) -> Option<(Deletions, Store)> {
+async fn buckets(broker: &Broker, context: &Context) -> Option<(Buckets, Store)> {
     let mut attempts = 0;
     loop {
-        let opened = async { anyhow::Ok((Deletions::open(broker).await?, leader::leases(broker).await?)) };
+        let opened = async {
+            let buckets = Buckets {
+                deletions: Deletions::open(broker).await?,
+                validators: Validators::open(broker).await?,
+                watermarks: Watermarks::open(broker).await?,
+            };
+            anyhow::Ok((buckets, leader::leases(broker).await?))
+        };
         match opened.await {
             Ok(opened) => {
                 context.health.up("buckets");

@@ -1,11 +1,13 @@
 //! What a downloader remembers of GitHub between two requests; forgotten at a restart, which costs a request or two.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bugstream_kit::consume::Outcome;
+use bugstream_kit::health::Health;
 use bugstream_proto::{IssueId, RepoName};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 /// Different issues in a row that GitHub fails, after which GitHub counts as away.
@@ -36,6 +38,57 @@ impl Trouble {
     }
 }
 
+/// What is wrong with a whole repository, shown in `/readyz` until one of its issues answers; and which one did so last.
+#[derive(Debug)]
+pub(crate) struct Doubts {
+    health: Health,
+    raised: Mutex<HashSet<RepoName>>,
+    answered: Mutex<HashMap<RepoName, IssueId>>,
+}
+
+impl Doubts {
+    pub(crate) fn new(health: Health) -> Self {
+        Self {
+            health,
+            raised: Mutex::default(),
+            answered: Mutex::default(),
+        }
+    }
+
+    /// Makes the service not ready. `why` must not change from issue to issue: each change is a line in the log.
+    pub(crate) fn raise(&self, repo: &RepoName, why: &str) {
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        raised.insert(repo.clone());
+        self.health.down(&part(repo), why);
+    }
+
+    /// An issue answered.
+    pub(crate) fn lift(&self, issue: &IssueId) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.insert(issue.repo().clone(), issue.clone());
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        if raised.remove(issue.repo()) {
+            self.health.up(&part(issue.repo()));
+        }
+    }
+
+    /// The issue of a repository that answered last: the best one to ask where another seems to be gone.
+    pub(crate) fn answered_last(&self, repo: &RepoName) -> Option<IssueId> {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.get(repo).cloned()
+    }
+
+    /// An issue that answered before does so no more.
+    pub(crate) fn silent(&self, issue: &IssueId) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.retain(|_, last| last != issue);
+    }
+}
+
+fn part(repo: &RepoName) -> String {
+    format!("issues of {repo}")
+}
+
 /// Repositories that answered lately, so that a range with a thousand gaps does not ask for its repository each time.
 #[derive(Debug, Default)]
 pub(crate) struct SeenRepositories(Mutex<HashMap<RepoName, Instant>>);
@@ -54,6 +107,24 @@ impl SeenRepositories {
     }
 }
 
+/// One download of an issue at a time, whatever lane or list asks for it. Two at once could both see the same newest
+/// event, and the one that asked GitHub first could publish last: a change that was undone in between would stay.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<IssueId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// Waits until nobody else works on the issue. The turn ends when the guard is dropped.
+    pub(crate) async fn wait(&self, issue: &IssueId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // What only this map knows, nobody works on or waits for.
+            all.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(all.entry(issue.clone()).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +140,41 @@ mod tests {
         assert!(!retries(1), "and all after it");
         trouble.over();
         assert!(retries(3));
+    }
+
+    #[tokio::test]
+    async fn a_doubt_shows_until_an_issue_of_the_repository_answers() {
+        let (health, issue) = (Health::default(), RepoName::new("a", "b").unwrap().issue(1).unwrap());
+        let doubts = Doubts::new(health.clone());
+        doubts.lift(&issue);
+        assert!(health.away().await.is_empty());
+        doubts.raise(issue.repo(), "nothing answers");
+        assert_eq!(health.away().await["issues of a/b"], "nothing answers");
+        doubts.lift(&RepoName::new("a", "c").unwrap().issue(1).unwrap());
+        assert_eq!(
+            health.away().await.len(),
+            1,
+            "another repository says nothing of this one"
+        );
+        doubts.lift(&issue);
+        assert!(health.away().await.is_empty());
+        assert_eq!(doubts.answered_last(issue.repo()), Some(issue.clone()));
+        doubts.silent(&issue);
+        assert_eq!(doubts.answered_last(issue.repo()), None);
+    }
+
+    #[tokio::test]
+    async fn an_issue_is_worked_on_once_at_a_time_and_others_meanwhile() {
+        let issue = |number| RepoName::new("a", "b").unwrap().issue(number).unwrap();
+        let turns = Turns::default();
+        let first = turns.wait(&issue(1)).await;
+        drop(turns.wait(&issue(2)).await);
+        let mut second = Box::pin(turns.wait(&issue(1)));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        drop(second.await);
+        drop(turns.wait(&issue(3)).await);
+        assert_eq!(turns.0.lock().unwrap().len(), 1, "what nobody needs is forgotten");
     }
 
     #[tokio::test(start_paused = true)]

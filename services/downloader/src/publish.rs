@@ -20,7 +20,7 @@ pub(crate) async fn publish(
     request: &Request<'_>,
     deps: &Deps,
 ) -> Result<(), Failure> {
-    request.lease.check()?;
+    request.check()?;
     match deps.log.publish(event, newest, nonce).await {
         Ok(sequence) => {
             tracing::info!(issue = %event.issue, revision = event.revision, sequence, "published");
@@ -50,19 +50,20 @@ async fn drop_own_objects(event: &Event, nonce: &Nonce, deps: &Deps) -> Result<(
 /// from a state before this download's, so a fresh one is made: else a change that was undone during a slow download
 /// would stay.
 pub(crate) async fn last_look(request: &Request<'_>, deps: &Deps) -> Result<(), Failure> {
+    let Some(message) = request.message else { return Ok(()) };
     loop {
-        match look(request, deps).await {
+        match look(message.sequence, request, deps).await {
             Ok(()) => return Ok(()),
             // A redelivery would find the event published and take no last look, so it must be now.
-            Err(error) if request.lease.check().is_err() => return Err(error),
+            Err(error) if request.check().is_err() => return Err(error),
             Err(error) => tracing::warn!(issue = %request.issue, %error, "last look failed; looking again"),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn look(request: &Request<'_>, deps: &Deps) -> Result<(), Failure> {
-    if deps.queue.has(request.sequence).await? {
+async fn look(sequence: u64, request: &Request<'_>, deps: &Deps) -> Result<(), Failure> {
+    if deps.queue.has(sequence).await? {
         return Ok(());
     }
     tracing::info!(issue = %request.issue, "a newer request came during the download; asking again");

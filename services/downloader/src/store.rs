@@ -5,12 +5,12 @@ use bugstream_kit::log::Logged;
 use bugstream_proto::{Change, Downloaded, Event, Nonce, Part, v1};
 use bugstream_telemetry::{metrics, names};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use crate::deps::Deps;
 use crate::failure::Failure;
 use crate::fetch::Whole;
+use crate::known::{Known, is_same};
 use crate::request::Request;
 
 /// What of the newest event's objects the next event can name again: same bytes, still there.
@@ -27,28 +27,13 @@ impl Kept {
     }
 }
 
-/// Compares a download with the newest event. A repair keeps nothing.
-pub(crate) async fn keep(
-    whole: &Whole,
-    newest: Option<&Logged>,
-    request: &Request<'_>,
-    deps: &Deps,
-) -> Result<Kept, Failure> {
-    let Some(Change::Downloaded(known)) = newest.map(|newest| &newest.event.change) else {
-        return Ok(Kept::default());
-    };
-    if request.cause.reason() == v1::Reason::Repair {
-        return Ok(Kept::default());
+/// Compares a download with what is known.
+pub(crate) fn keep(whole: &Whole, known: &Known) -> Kept {
+    let same = |object: &Option<v1::StoredObject>, raw| object.clone().filter(|object| is_same(object, raw));
+    Kept {
+        issue: same(&known.issue, &whole.issue),
+        timeline: same(&known.timeline, &whole.timeline),
     }
-    Ok(Kept {
-        issue: keep_one(&known.issue, &whole.issue, deps).await?,
-        timeline: keep_one(&known.timeline, &whole.timeline.bytes, deps).await?,
-    })
-}
-
-async fn keep_one(known: &v1::StoredObject, raw: &[u8], deps: &Deps) -> Result<Option<v1::StoredObject>, Failure> {
-    let same = known.size == raw.len() as u64 && Sha256::digest(raw).as_slice() == known.sha256;
-    Ok((same && deps.objects.exists(known).await?).then(|| known.clone()))
 }
 
 /// Stores what is not kept, under keys of a nonce that nobody else has, and makes the event that names everything.
@@ -64,14 +49,14 @@ pub(crate) async fn store(
     let put = async |part, kept: Option<v1::StoredObject>, raw: &Bytes| match kept {
         Some(kept) => Ok::<_, Failure>(kept),
         None => {
-            request.lease.check()?;
+            request.check()?;
             put_one(part, raw, revision, &nonce, request, deps).await
         }
     };
     let span = tracing::info_span!(names::span::STORE, revision);
     let stored = async {
         let issue = put(Part::Issue, kept.issue, &whole.issue).await?;
-        let timeline = put(Part::Timeline, kept.timeline, &whole.timeline.bytes).await?;
+        let timeline = put(Part::Timeline, kept.timeline, &whole.timeline).await?;
         Ok::<_, Failure>((issue, timeline))
     };
     let (issue, timeline) = stored.instrument(span).await?;
@@ -84,7 +69,7 @@ pub(crate) async fn store(
         change: Change::Downloaded(Downloaded {
             issue,
             timeline,
-            timeline_events: whole.timeline.events,
+            timeline_events: whole.events,
         }),
     };
     Ok((event, nonce))
@@ -112,7 +97,7 @@ async fn put_one(
 
 /// The marks of the newest event, grown by where the documents of this download belong.
 fn marks(whole: &Whole, newest: Option<&Logged>, request: &Request<'_>) -> Result<v1::Marks, Failure> {
-    let classified = Archived::parse(&whole.issue, &whole.timeline.bytes)?.classify(&request.repository.into());
+    let classified = Archived::parse(&whole.issue, &whole.timeline)?.classify(&request.repository.into());
     let before = newest.map_or_else(Marks::default, |newest| Marks::from(&newest.event.marks));
     Ok(before.grow(&classified).into())
 }

@@ -74,21 +74,20 @@ impl Gate {
     pub(super) fn close(&self, after: Option<Duration>, why: &str, ready: bool) -> Duration {
         let mut state = self.state.lock().expect("no one panics while holding it");
         let now = Instant::now();
-        if state.closed_until.is_none_or(|until| until <= now) {
-            state.holds += 1;
-        }
+        let news = state.closed_until.is_none_or(|until| until <= now);
+        state.holds += u64::from(news);
         let wait = after.unwrap_or_else(|| self.chance.backoff(BASE, LONGEST, state.holds - 1));
         let until = state.closed_until.map_or(now + wait, |known| known.max(now + wait));
         state.closed_until = Some(until);
-        if ready {
+        if !ready {
+            self.health.down(self.consumer, why);
+        } else if news {
             tracing::info!(
                 consumer = self.consumer,
                 why,
                 wait_s = wait.as_secs(),
                 "asking for nothing for a while"
             );
-        } else {
-            self.health.down(self.consumer, why);
         }
         until.saturating_duration_since(now)
     }

@@ -18,6 +18,9 @@ use crate::service::Context;
 /// The first and the longest wait of what failed.
 const BASE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(600);
+/// What waits for longer leaves the consumer at once: thousands that wait for a limit's reset would exhaust
+/// `max_ack_pending`.
+const LONGEST_NAK: Duration = Duration::from_secs(60);
 
 pub(super) struct Settler {
     pub(super) broker: Broker,
@@ -77,7 +80,7 @@ impl Settler {
         let attempts = received.map_or(0, |received| received.attempts);
         let wait = after.unwrap_or_else(|| self.context.chance.backoff(BASE, LONGEST, attempts));
         tracing::info!(subject = %message.subject, attempts, why, wait_s = wait.as_secs_f64(), "will try again");
-        let leaves = received.filter(|_| attempts + 1 >= self.options.naks);
+        let leaves = received.filter(|_| attempts + 1 >= self.options.naks || wait > LONGEST_NAK);
         match leaves.and_then(|received| Some((received, received.subject.issue()?))) {
             None => acked(message, AckKind::Nak(Some(wait))).await,
             Some((received, issue)) => match self.schedule(received, issue, wait).await {

@@ -38,6 +38,9 @@ struct Arguments {
     /// Requests an hour for each credential
     #[arg(long, default_value_t = 1_000_000)]
     rate_limit: u64,
+    /// The path below which the API lies, as /api/v3 of a GitHub Enterprise Server
+    #[arg(long, value_name = "PATH", default_value = "")]
+    base_path: String,
     /// The share of answers that go wrong, 0 to 1
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     fault_rate: f64,
@@ -89,6 +92,8 @@ impl From<Arguments> for Options {
                 .map(|(url, secret)| Webhook { url, secret }),
             tokens: Vec::new(),
             rate_limit: arguments.rate_limit,
+            base_path: arguments.base_path,
+            app: None,
         }
     }
 }

@@ -8,6 +8,8 @@
 //!   from now on (`{"rate": 0.2, "seed": 7, "kinds": ["html"], "webhooks": {"lost": 0.1}}`); `GET` answers how many have met
 //!   somebody; `DELETE` ends all and sends the webhooks that were kept back
 //! - `POST /_simulator/tokens`: a token and what it is good for (a [`Token`]): `{"token": "t1", "standing": "revoked"}`
+//! - `POST /_simulator/repository`: what happens to the main repository: `{"full_name", "private", "has_issues", "hidden"}`,
+//!   each if it is there
 //! - `POST /_simulator/webhook`: `{"url", "secret"}` from now on
 
 use axum::Router;
@@ -90,6 +92,15 @@ struct WebhookRequest {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepositoryRequest {
+    full_name: Option<String>,
+    private: Option<bool>,
+    has_issues: Option<bool>,
+    hidden: Option<bool>,
+}
+
+#[derive(Deserialize)]
 struct TokenRequest {
     token: String,
     #[serde(flatten)]
@@ -126,6 +137,7 @@ pub(super) fn routes() -> Router<Simulator> {
         .route("/_simulator/requests", get(requests))
         .route("/_simulator/faults", post(fault).get(faults).delete(no_faults))
         .route("/_simulator/tokens", post(token))
+        .route("/_simulator/repository", post(repository))
         .route("/_simulator/webhook", post(webhook))
 }
 
@@ -191,6 +203,23 @@ async fn no_faults(Shared(sim): Shared<Simulator>) -> Json<Value> {
     sim.clear_faults();
     let released = sim.release_webhooks().await;
     Json(json!({"deliveries": told(&released)}))
+}
+
+async fn repository(Shared(sim): Shared<Simulator>, body: Result<Json<RepositoryRequest>, JsonRejection>) -> Answer {
+    let Json(request) = body?;
+    if let Some(full_name) = request.full_name {
+        sim.rename_repository(&full_name).await?;
+    }
+    if let Some(private) = request.private {
+        sim.set_private(private).await?;
+    }
+    if let Some(enabled) = request.has_issues {
+        sim.set_issues_enabled(enabled).await?;
+    }
+    if let Some(hidden) = request.hidden {
+        sim.hide_repository(&sim.repository(), hidden);
+    }
+    Ok(Json(json!({"repository": sim.repository()})))
 }
 
 async fn token(Shared(sim): Shared<Simulator>, body: Result<Json<TokenRequest>, JsonRejection>) -> Answer {

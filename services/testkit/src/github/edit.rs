@@ -13,10 +13,10 @@ use super::{Simulator, World, seed, shapes, webhook};
 use crate::github::webhook::Delivery;
 
 /// Who makes live edits.
-const EDITOR: &str = PEOPLE[0];
+pub(super) const EDITOR: &str = PEOPLE[0];
 
 /// Event name and body of a webhook to be sent.
-type Payload = (&'static str, Vec<u8>);
+pub(super) type Payload = (&'static str, Vec<u8>);
 
 /// An issue, in the simulator's main repository unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +174,20 @@ impl Simulator {
         self.change(hide).await.map(drop)
     }
 
+    /// Converts an issue to a discussion. The issue is not deleted, as it once was: it stays, closed and locked, with a
+    /// `converted_to_discussion` event.
+    ///
+    /// # Errors
+    /// If there is no such issue, or the state file can not be written.
+    pub async fn convert_to_discussion(&self, issue: impl Into<Which>) -> anyhow::Result<Vec<Delivery>> {
+        let changes = [
+            Change::Close("completed".to_owned()),
+            Change::Lock("resolved".to_owned()),
+            Change::Discussion,
+        ];
+        self.edit(issue, changes).await
+    }
+
     /// Transfers an issue to another repository (made if it is new), where it gets a new number, which is returned.
     ///
     /// # Errors
@@ -217,55 +231,8 @@ impl Simulator {
         self.change(put).await.map(drop)
     }
 
-    /// Makes a repository public or private, with the id that GitHub has for it, for recorded payloads that name it.
-    ///
-    /// # Errors
-    /// If the state file can not be written.
-    pub async fn put_repository(&self, full_name: &str, id: u64, private: bool) -> anyhow::Result<()> {
-        let about = RepoRef {
-            id,
-            full_name: full_name.to_owned(),
-            private,
-            has_issues: true,
-        };
-        let put = |world: &mut World| {
-            if world.main.full_name.eq_ignore_ascii_case(full_name) {
-                world.main = about.clone();
-            }
-            world.state.insert(about);
-            Ok(vec![])
-        };
-        self.change(put).await.map(drop)
-    }
-
-    /// Switches the issues of the main repository on or off: off, everything about them is a 410.
-    ///
-    /// # Errors
-    /// If the state file can not be written.
-    pub async fn set_issues_enabled(&self, enabled: bool) -> anyhow::Result<()> {
-        self.change_main(|about| about.has_issues = enabled).await
-    }
-
-    /// Renames the main repository: the old name answers 301 with its id from now on.
-    ///
-    /// # Errors
-    /// If the state file can not be written.
-    pub async fn rename_repository(&self, full_name: &str) -> anyhow::Result<()> {
-        self.change_main(|about| full_name.clone_into(&mut about.full_name))
-            .await
-    }
-
-    async fn change_main(&self, edit: impl FnOnce(&mut RepoRef)) -> anyhow::Result<()> {
-        let change = |world: &mut World| {
-            edit(&mut world.main);
-            world.state.insert(world.main.clone());
-            Ok(vec![])
-        };
-        self.change(change).await.map(drop)
-    }
-
     /// Changes the world, saves it, and makes the deliveries.
-    async fn change(
+    pub(super) async fn change(
         &self,
         edit: impl FnOnce(&mut World) -> anyhow::Result<Vec<Payload>>,
     ) -> anyhow::Result<Vec<Delivery>> {
@@ -296,7 +263,7 @@ impl World {
         }
     }
 
-    fn draft(&self, which: &Which) -> anyhow::Result<(RepoRef, Draft)> {
+    pub(super) fn draft(&self, which: &Which) -> anyhow::Result<(RepoRef, Draft)> {
         let repo = self.repository(which)?;
         let issue = self.state.live(repo.id, which.number);
         let issue = issue.with_context(|| format!("no issue {}#{}", repo.full_name, which.number))?;
@@ -402,7 +369,7 @@ impl World {
     }
 
     /// Now, as GitHub writes it.
-    fn stamp(&self) -> String {
+    pub(super) fn stamp(&self) -> String {
         seed::stamp(self.now())
     }
 }

@@ -57,6 +57,8 @@ pub enum Change {
     ForcePush,
     /// The pull request was merged, which also closes it.
     Merge,
+    /// It goes on as a discussion.
+    Discussion,
 }
 
 /// Who did it, when, and the id that the event gets.
@@ -230,6 +232,7 @@ impl Draft {
             ),
             Change::Commit(message) => vec![commit(message, by)],
             Change::Review(state, body) => vec![self.review(state, body, by)],
+            Change::Discussion => one("converted_to_discussion", json!({})),
             Change::ForcePush => one("head_ref_force_pushed", self.commit_of(by)),
             Change::Merge => vec![
                 event("merged", by, self.commit_of(by)),

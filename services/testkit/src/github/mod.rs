@@ -7,23 +7,28 @@
 //! Everything lives in one [`World`] behind a mutex that is never held across an await.
 
 mod answer;
+mod app;
 mod connection;
 mod control;
 mod credentials;
 mod dice;
 mod edit;
 mod history;
+mod hooks;
+mod jwt;
 mod limits;
 mod page;
+mod repositories;
 mod requests;
 mod seed;
 mod shapes;
 mod state;
 mod storm;
+mod walk;
 mod webhook;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +39,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use app::App;
 pub use control::{EditRequest, OpenOrClosed};
 pub use credentials::{Standing, Token};
 pub use edit::Which;
@@ -41,15 +47,18 @@ pub use history::Change;
 pub use limits::{Fault, FaultRule};
 pub use requests::{Request, Requests, Route};
 pub use storm::{FaultKind, Storm, WebhookRates};
+pub use walk::Meanwhile;
 pub use webhook::{Delivery, Webhook, sign};
 
 use answer::Lacking;
 use connection::{CuttableListener, Switch};
 use credentials::Credentials;
+use hooks::{Ledger, Target};
 use limits::{Faults, Quotas, Waits};
 use shapes::RepoRef;
 use state::State;
 use storm::{Fate, Kept, Raging};
+use walk::Turn;
 
 /// The title of an issue that waits for a moderator.
 pub const MODERATION_TITLE: &str = shapes::MODERATION_TITLE;
@@ -75,6 +84,10 @@ pub struct Options {
     pub tokens: Vec<String>,
     /// Requests an hour for each credential.
     pub rate_limit: u64,
+    /// A GitHub App, if there is one.
+    pub app: Option<App>,
+    /// The path below which the API lies: `/api/v3` makes it a GitHub Enterprise Server.
+    pub base_path: String,
     /// Faults by chance from the start.
     pub storm: Option<Storm>,
 }
@@ -92,6 +105,8 @@ impl Default for Options {
             webhook: None,
             tokens: Vec::new(),
             rate_limit: 5_000,
+            app: None,
+            base_path: String::new(),
             storm: None,
         }
     }
@@ -115,6 +130,12 @@ struct World {
     /// Rows of lists that are no whole issues.
     lacking: Option<Lacking>,
     credentials: Credentials,
+    /// Repositories that nobody sees.
+    hidden: HashSet<u64>,
+    /// What is to happen to timelines while they are walked.
+    turns: Vec<Turn>,
+    ledger: Ledger,
+    base_path: String,
     webhook: Option<Webhook>,
     muted: bool,
     /// How far the simulator's clock is ahead.
@@ -195,9 +216,15 @@ impl Simulator {
         })
     }
 
-    /// The base address of the API: `http://127.0.0.1:port`.
+    /// The base address of the API: `http://127.0.0.1:port` and the base path.
     #[must_use]
     pub fn url(&self) -> String {
+        format!("{}{}", self.root(), self.inner.world().base_path)
+    }
+
+    /// Where `/_simulator` is, whatever the base path: `http://127.0.0.1:port`.
+    #[must_use]
+    pub fn root(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -312,7 +339,8 @@ impl Simulator {
         self.inner.world().webhook = webhook;
     }
 
-    /// While muted, changes send no webhooks: GitHub loses some, and never sends them again.
+    /// While muted, changes send no webhooks, and no record of deliveries knows of them: what happened must be found in
+    /// another way. (A delivery that a storm loses is on record, as one that failed.)
     pub fn mute_webhooks(&self, muted: bool) {
         self.inner.world().muted = muted;
     }
@@ -322,10 +350,25 @@ impl Simulator {
         self.redeliver(&Delivery::new(delivery_id(), event, body)).await
     }
 
-    /// Sends a delivery once more, under the same id, as the button on GitHub's page does.
+    /// Sends a delivery once more, under the same id, as the button on GitHub's page does, and returns it as the repository's
+    /// hook made it (the App's, where that is the only one).
     pub async fn redeliver(&self, delivery: &Delivery) -> Option<Delivery> {
-        let hook = self.inner.world().webhook.clone()?;
-        Some(webhook::deliver(&self.inner.client, &hook, delivery.clone()).await)
+        let targets = self.inner.world().targets(delivery);
+        let mut made = Vec::new();
+        for target in targets {
+            made.push(self.deliver(delivery.to(&target), &target).await);
+        }
+        made.into_iter().next()
+    }
+
+    async fn deliver(&self, mut delivery: Delivery, target: &Target) -> Delivery {
+        let headers = delivery.headers(target);
+        let answer = webhook::deliver(&self.inner.client, &target.hook.url, &headers, delivery.body.clone()).await;
+        delivery.status = (!answer.headers.is_empty()).then_some(answer.code);
+        let mut world = self.inner.world();
+        let now = world.now();
+        world.ledger.note(target, delivery.clone(), headers, answer, now);
+        delivery
     }
 
     /// Sends the webhooks that a storm kept back, the latest first, and returns them.
@@ -379,6 +422,9 @@ impl World {
         if let Some(name) = fate.name() {
             *self.met.entry(name).or_default() += 1;
         }
+        if fate == Fate::Lost {
+            self.lose(&delivery);
+        }
         self.kept.due(delivery, fate)
     }
 
@@ -410,7 +456,11 @@ impl World {
             requests: Requests::default(),
             links_on_304: true,
             lacking: None,
-            credentials: Credentials::new(options.tokens),
+            credentials: Credentials::new(options.tokens, options.app),
+            hidden: HashSet::new(),
+            turns: Vec::new(),
+            ledger: Ledger::default(),
+            base_path: options.base_path,
             webhook: options.webhook,
             muted: false,
             ahead: Duration::ZERO,

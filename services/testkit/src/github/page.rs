@@ -25,7 +25,7 @@ impl Query {
     }
 
     /// The same with another value for this key.
-    fn with(&self, key: &str, value: &str) -> Self {
+    pub(super) fn with(&self, key: &str, value: &str) -> Self {
         let mut pairs = self.0.clone();
         match pairs.iter_mut().find(|(name, _)| name == key) {
             Some(pair) => value.clone_into(&mut pair.1),

@@ -20,6 +20,16 @@ pub enum Route {
     List,
     /// `GET /repos/{owner}/{repo}`, `GET /repositories/{id}`
     Repository,
+    /// `GET …/hooks`
+    Hooks,
+    /// `GET …/hooks/{id}/deliveries` and `GET /app/hook/deliveries`, each page
+    Deliveries,
+    /// One of them
+    Delivery,
+    /// `GET /app`, `GET /app/installations[/{id}]`, `GET …/installation`
+    App,
+    /// `POST /app/installations/{id}/access_tokens`
+    AccessToken,
     /// `GET /rate_limit`
     RateLimit,
     /// Anything else
@@ -35,7 +45,7 @@ pub struct Request {
     pub issue: Option<u64>,
     /// Path and query as they came.
     pub target: String,
-    /// The token that asked; empty for none.
+    /// The token that asked; empty for none; `installation-<id>` and `app-<id>` for a GitHub App.
     #[serde(skip)]
     pub credential: String,
     /// The HTTP status that it got.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
 use super::history::{Change, Draft};
+use super::hooks::{Answer, Target};
 use super::shapes::{self, RepoRef};
 
 /// GitHub waits this long for an answer.
@@ -51,28 +52,71 @@ impl Delivery {
     }
 }
 
-/// Sends one delivery and notes the answer. Like GitHub it does not try again.
-pub(super) async fn deliver(client: &reqwest::Client, hook: &Webhook, mut delivery: Delivery) -> Delivery {
-    let answer = client
-        .post(&hook.url)
-        .timeout(PATIENCE)
-        .header("content-type", "application/json")
-        .header("user-agent", "GitHub-Hookshot/3f1c0de")
-        .header("accept", "*/*")
-        .header("x-github-delivery", &delivery.id)
-        .header("x-github-event", &delivery.event)
-        .header("x-github-hook-id", hook_id(hook).to_string())
-        .header("x-github-hook-installation-target-type", "repository")
-        .header("x-hub-signature-256", sign(&hook.secret, &delivery.body))
-        .body(delivery.body.clone())
-        .send()
-        .await;
-    delivery.status = answer.ok().map(|answer| answer.status().as_u16());
-    delivery
+impl Delivery {
+    /// The same as an App hears it: its payload names the installation.
+    pub(super) fn to(&self, target: &Target) -> Self {
+        let mut delivery = self.clone();
+        let payload = serde_json::from_slice::<Map<String, Value>>(&self.body).ok();
+        if let (Some(id), Some(mut payload)) = (target.installation, payload) {
+            payload.insert(
+                "installation".into(),
+                json!({"id": id, "node_id": format!("IN_kwDO{id:x}")}),
+            );
+            delivery.body = serde_json::to_vec(&payload).expect("a JSON value has string keys only");
+        }
+        delivery
+    }
+
+    /// What it says beside its payload, as a hook's page shows it.
+    pub(super) fn headers(&self, target: &Target) -> Map<String, Value> {
+        let (kind, id) = target.owner.target();
+        shapes::map(json!({
+            "Accept": "*/*", "Content-Type": "application/json", "User-Agent": "GitHub-Hookshot/3f1c0de",
+            "X-GitHub-Delivery": self.id, "X-GitHub-Event": self.event, "X-GitHub-Hook-ID": target.owner.hook_id().to_string(),
+            "X-GitHub-Hook-Installation-Target-ID": id.to_string(), "X-GitHub-Hook-Installation-Target-Type": kind,
+            "X-Hub-Signature-256": sign(&target.hook.secret, &self.body),
+        }))
+    }
 }
 
-fn hook_id(hook: &Webhook) -> u64 {
-    shapes::id_of(&hook.url)
+/// Sends one delivery. Like GitHub it does not try again.
+pub(super) async fn deliver(
+    client: &reqwest::Client,
+    url: &str,
+    headers: &Map<String, Value>,
+    body: Vec<u8>,
+) -> Answer {
+    let begin = tokio::time::Instant::now();
+    let request = client.post(url).timeout(PATIENCE).body(body);
+    let request = headers.iter().fold(request, |request, (name, value)| {
+        request.header(name, value.as_str().unwrap_or_default())
+    });
+    let answer = request.send().await;
+    let took_s = (begin.elapsed().as_secs_f64() * 100.0).round() / 100.0;
+    match answer {
+        Ok(answer) => came(answer, took_s).await,
+        Err(error) if error.is_timeout() => Answer::none(504, "timed out", took_s),
+        Err(_) => Answer::none(502, "failed to connect to host", took_s),
+    }
+}
+
+async fn came(answer: reqwest::Response, took_s: f64) -> Answer {
+    let code = answer.status().as_u16();
+    let headers = answer.headers().iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes()))));
+    let headers = headers.collect();
+    let status = if answer.status().is_success() {
+        "OK".to_owned()
+    } else {
+        format!("Invalid HTTP Response: {code}")
+    };
+    Answer {
+        code,
+        status,
+        took_s,
+        headers,
+        body: answer.text().await.unwrap_or_default(),
+    }
 }
 
 /// `sha256=` and the HMAC of the body, in hexadecimal.

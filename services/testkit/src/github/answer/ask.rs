@@ -13,6 +13,8 @@ pub(super) struct Ask {
     pub(super) query: Query,
     /// The token, empty for an anonymous request.
     pub(super) credential: String,
+    /// Whose quota it is.
+    pub(super) holder: String,
     pub(super) validator: Option<String>,
     /// The address of the API as the client knows it: scheme, host, port and base path.
     pub(super) origin: String,
@@ -37,6 +39,16 @@ pub(super) enum Subject {
     List,
     Issue(Option<u64>),
     Timeline(Option<u64>),
+    Hooks,
+    /// Of this hook of a repository; without a number the App's.
+    Deliveries(Option<u64>),
+    /// Hook and delivery.
+    Delivery(Option<u64>, Option<u64>),
+    App,
+    Installations,
+    Installation(Option<u64>),
+    RepositoryInstallation,
+    AccessToken(Option<u64>),
 }
 
 impl Subject {
@@ -48,6 +60,11 @@ impl Subject {
             Self::List => Route::List,
             Self::Issue(_) => Route::Issue,
             Self::Timeline(_) => Route::Timeline,
+            Self::Hooks => Route::Hooks,
+            Self::Deliveries(_) => Route::Deliveries,
+            Self::Delivery(..) => Route::Delivery,
+            Self::App | Self::Installations | Self::Installation(_) | Self::RepositoryInstallation => Route::App,
+            Self::AccessToken(_) => Route::AccessToken,
         }
     }
 
@@ -61,28 +78,27 @@ impl Subject {
 }
 
 impl Ask {
-    pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
+    /// `base` is the path below which the API lies.
+    pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap, base: &str) -> Self {
         let text = |name| {
             headers
                 .get(name)
                 .and_then(|value| value.to_str().ok())
                 .unwrap_or_default()
         };
-        let (repository, subject) = if method == Method::GET {
-            understood(uri.path())
-        } else {
-            (None, Subject::Nothing)
-        };
-        let credential = text(header::AUTHORIZATION).rsplit(' ').next();
+        let path = uri.path().strip_prefix(base).unwrap_or_default();
+        let (repository, subject) = understood(method, path);
+        let credential = text(header::AUTHORIZATION).rsplit(' ').next().unwrap_or_default();
         let validator = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
         Self {
             subject,
             repository,
             query: Query::read(uri.query().unwrap_or_default()),
-            credential: credential.unwrap_or_default().to_owned(),
+            credential: credential.to_owned(),
+            holder: credential.to_owned(),
             validator: validator.map(str::to_owned),
-            origin: format!("http://{}", text(header::HOST)),
-            path: uri.path().to_owned(),
+            origin: format!("http://{}{base}", text(header::HOST)),
+            path: path.to_owned(),
             target: uri.to_string(),
         }
     }
@@ -94,13 +110,26 @@ impl Ask {
 }
 
 /// What a path names. Numbers that are none are nothing GitHub knows.
-fn understood(path: &str) -> (Option<Key>, Subject) {
+fn understood(method: &Method, path: &str) -> (Option<Key>, Subject) {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    match parts.as_slice() {
-        ["repos", owner, name, rest @ ..] => (Some(Key::Name(format!("{owner}/{name}"))), of_repository(rest)),
-        ["repositories", id, rest @ ..] => (id.parse().ok().map(Key::Id), of_repository(rest)),
-        ["rate_limit"] => (None, Subject::RateLimit),
+    match (method.as_str(), parts.as_slice()) {
+        ("GET", ["repos", owner, name, rest @ ..]) => (Some(Key::Name(format!("{owner}/{name}"))), of_repository(rest)),
+        ("GET", ["repositories", id, rest @ ..]) => (id.parse().ok().map(Key::Id), of_repository(rest)),
+        ("GET", ["rate_limit"]) => (None, Subject::RateLimit),
+        ("GET", ["app", rest @ ..]) => (None, of_app(rest)),
+        ("POST", ["app", "installations", id, "access_tokens"]) => (None, Subject::AccessToken(id.parse().ok())),
         _ => (None, Subject::Nothing),
+    }
+}
+
+fn of_app(rest: &[&str]) -> Subject {
+    match rest {
+        [] => Subject::App,
+        ["installations"] => Subject::Installations,
+        ["installations", id] => Subject::Installation(id.parse().ok()),
+        ["hook", "deliveries"] => Subject::Deliveries(None),
+        ["hook", "deliveries", id] => Subject::Delivery(None, id.parse().ok()),
+        _ => Subject::Nothing,
     }
 }
 
@@ -110,6 +139,15 @@ fn of_repository(rest: &[&str]) -> Subject {
         ["issues"] => Subject::List,
         ["issues", number] => Subject::Issue(number.parse().ok()),
         ["issues", number, "timeline"] => Subject::Timeline(number.parse().ok()),
+        ["installation"] => Subject::RepositoryInstallation,
+        ["hooks"] => Subject::Hooks,
+        ["hooks", hook, "deliveries"] => hook
+            .parse()
+            .map_or(Subject::Nothing, |hook| Subject::Deliveries(Some(hook))),
+        ["hooks", hook, "deliveries", id] => {
+            let of = |hook| Subject::Delivery(Some(hook), id.parse().ok());
+            hook.parse().map_or(Subject::Nothing, of)
+        }
         _ => Subject::Nothing,
     }
 }

@@ -3,7 +3,9 @@
 //! Order, as observed: credentials (401), quota (403), the object (200, 301, 404, 410, 422), validators (304). A 304 to an
 //! authorised request costs no quota.
 
+mod app;
 mod ask;
+mod hooks;
 mod issue;
 mod list;
 mod reply;
@@ -18,7 +20,9 @@ use serde_json::json;
 pub(super) use list::Lacking;
 
 use super::connection::Switch;
-use super::credentials::{Standing, Token};
+use super::credentials::{Guest, Kind, Standing};
+use super::hooks::Owner;
+use super::jwt::UNDECODABLE;
 use super::limits::{Fault, Quota};
 use super::requests::{Request, Route};
 use super::state::Repository;
@@ -31,6 +35,9 @@ const DISABLED: &str = "Issues are disabled for this repo";
 
 /// Its words for a fine-grained token without the permission.
 const NOT_ACCESSIBLE: &str = "Resource not accessible by personal access token";
+
+/// Its words for an installation without it.
+const NOT_FOR_APPS: &str = "Resource not accessible by integration";
 
 /// Its words where an organisation wants a single sign-on.
 const SSO: &str = "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to this organization.";
@@ -46,8 +53,13 @@ pub(super) async fn answer(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let ask = Ask::read(&method, &uri, &headers);
-    let (reply, late) = decide(&ask, &mut sim.inner.world());
+    let (ask, reply, late) = {
+        let mut world = sim.inner.world();
+        let mut ask = Ask::read(&method, &uri, &headers, &world.base_path);
+        ask.holder = world.credentials.holder(&ask.credential);
+        let (reply, late) = decide(&ask, &mut world);
+        (ask, reply, late)
+    };
     if late > 0 {
         tokio::time::sleep(Duration::from_millis(late)).await;
     }
@@ -58,12 +70,16 @@ pub(super) async fn answer(
 /// The answer, and by how many milliseconds it is late.
 fn decide(ask: &Ask, world: &mut World) -> (Reply, u64) {
     let (now, route) = (world.now(), ask.subject.route());
-    if route != Route::RateLimit && world.waits.bind(&ask.credential, now) {
+    if route != Route::RateLimit && world.waits.bind(&ask.holder, now) {
         world.requests.came_while_told_to_wait();
     }
     let fault = world.fault(route, ask.subject.issue(), ask.page());
     let late = if let Some(Fault::Slow(ms)) = fault { ms } else { 0 };
-    (faulty(fault.as_ref(), ask, world), late)
+    let reply = faulty(fault.as_ref(), ask, world);
+    if let (Subject::Timeline(Some(issue)), 200 | 304) = (ask.subject, reply.status) {
+        world.turn(issue, ask.page());
+    }
+    (reply, late)
 }
 
 fn note(ask: &Ask, reply: &Reply, world: &mut World) {
@@ -71,7 +87,7 @@ fn note(ask: &Ask, reply: &Reply, world: &mut World) {
         route: ask.subject.route(),
         issue: ask.subject.issue(),
         target: ask.target.clone(),
-        credential: ask.credential.clone(),
+        credential: ask.holder.clone(),
         status: reply.status,
         cost: reply.cost,
         at: world.now(),
@@ -88,7 +104,7 @@ fn faulty(fault: Option<&Fault>, ask: &Ask, world: &mut World) -> Reply {
         Fault::SecondaryLimit { status, retry_after_s } => secondary(ask, world, status, retry_after_s),
         Fault::PrimaryLimit { resets_in_s } => {
             let ends = world.now() + Duration::from_secs(resets_in_s);
-            world.quotas.leave(&ask.credential, 0, ends);
+            world.quotas.leave(&ask.holder, 0, ends);
             within_quota(ask, world)
         }
         Fault::NotFound => counted(Reply::not_found(), ask, world),
@@ -102,13 +118,13 @@ fn faulty(fault: Option<&Fault>, ask: &Ask, world: &mut World) -> Reply {
 /// An answer of the API, which costs a request like any other.
 fn counted(reply: Reply, ask: &Ask, world: &mut World) -> Reply {
     let now = world.now();
-    let cost = u64::from(world.quotas.spend(&ask.credential, now));
-    Reply { cost, ..reply }.with_quota(world.quotas.look(&ask.credential, now))
+    let cost = u64::from(world.quotas.spend(&ask.holder, now));
+    Reply { cost, ..reply }.with_quota(world.quotas.look(&ask.holder, now))
 }
 
 fn secondary(ask: &Ask, world: &mut World, status: u16, retry_after_s: Option<u64>) -> Reply {
     let (now, wait) = (world.now(), retry_after_s.unwrap_or(UNSAID_S));
-    world.waits.tell(&ask.credential, now, now + Duration::from_secs(wait));
+    world.waits.tell(&ask.holder, now, now + Duration::from_secs(wait));
     let reply = Reply::error(
         status,
         "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
@@ -121,30 +137,31 @@ fn secondary(ask: &Ask, world: &mut World, status: u16, retry_after_s: Option<u6
 
 fn within_quota(ask: &Ask, world: &mut World) -> Reply {
     let now = world.now();
-    let Some(token) = world.credentials.of(&ask.credential) else {
-        return Reply::error(401, "Bad credentials");
+    let guest = match world.credentials.guest(&ask.credential, now) {
+        Ok(guest) => guest,
+        Err((status, message)) => return Reply::error(status, message),
     };
     if ask.subject == Subject::RateLimit {
-        let quota = world.quotas.look(&ask.credential, now);
+        let quota = world.quotas.look(&ask.holder, now);
         return rate_limit(quota).with_quota(quota);
     }
-    if !world.quotas.spend(&ask.credential, now) {
+    if !world.quotas.spend(&ask.holder, now) {
         return exhausted(ask, world);
     }
-    let reply = object(ask, &token, world).validated(ask, world.links_on_304);
+    let reply = object(ask, &guest, world).validated(ask, world.links_on_304);
     let free = reply.status == 304 && !ask.credential.is_empty();
     if free {
-        world.quotas.give_back(&ask.credential, now);
+        world.quotas.give_back(&ask.holder, now);
     }
-    let quota = world.quotas.look(&ask.credential, now);
+    let quota = world.quotas.look(&ask.holder, now);
     let cost = u64::from(!free);
     Reply { cost, ..reply }.with_quota(quota)
 }
 
 fn exhausted(ask: &Ask, world: &mut World) -> Reply {
-    let (now, who) = (world.now(), shapes::id_of(&ask.credential));
-    let quota = world.quotas.look(&ask.credential, now);
-    world.waits.tell(&ask.credential, now, quota.resets);
+    let (now, who) = (world.now(), shapes::id_of(&ask.holder));
+    let quota = world.quotas.look(&ask.holder, now);
+    world.waits.tell(&ask.holder, now, quota.resets);
     Reply::error(403, &format!("API rate limit exceeded for user ID {who}.")).with_quota(quota)
 }
 
@@ -155,12 +172,25 @@ fn rate_limit(quota: Quota) -> Reply {
     Reply::json(json!({"resources": {"core": core, "search": core}, "rate": core}).to_string())
 }
 
-fn object(ask: &Ask, token: &Token, world: &World) -> Reply {
-    let visible = |repository: &Repository| token.sees_private || !repository.about.private;
+fn object(ask: &Ask, guest: &Guest, world: &mut World) -> Reply {
+    match ask.subject {
+        Subject::App
+        | Subject::Installations
+        | Subject::Installation(_)
+        | Subject::RepositoryInstallation
+        | Subject::AccessToken(_)
+        | Subject::Deliveries(None)
+        | Subject::Delivery(None, _) => app::answer(ask, guest, world, world.now()),
+        _ => of_repository(ask, guest, world),
+    }
+}
+
+fn of_repository(ask: &Ask, guest: &Guest, world: &World) -> Reply {
+    let visible = |repository: &Repository| guest.token.sees_private || !repository.about.private;
     let Some((repository, renamed)) = found(ask, world).filter(|(found, _)| visible(found)) else {
         return Reply::not_found();
     };
-    if let Some(refusal) = refused(ask, token.standing, repository) {
+    if let Some(refusal) = refused(ask, guest, repository, world) {
         return refusal;
     }
     if renamed {
@@ -168,6 +198,8 @@ fn object(ask: &Ask, token: &Token, world: &World) -> Reply {
         let rest: String = rest.map(|part| format!("/{part}")).collect();
         return Reply::moved(ask, &format!("/repositories/{}{rest}", repository.about.id));
     }
+    let (owner, now) = (Owner::Repository(repository.about.id), world.now());
+    let its_own = |hook: Option<u64>| hook == Some(owner.hook_id());
     match ask.subject {
         Subject::Repository => issue::repository(repository),
         Subject::Issue(_) | Subject::Timeline(_) | Subject::List if !repository.about.has_issues => {
@@ -175,31 +207,47 @@ fn object(ask: &Ask, token: &Token, world: &World) -> Reply {
         }
         Subject::List => list::of(ask, repository, world.lacking.as_ref()),
         Subject::Issue(_) | Subject::Timeline(_) => issue::of(ask, repository),
-        Subject::RateLimit | Subject::Nothing => Reply::not_found(),
+        Subject::Hooks => hooks::list(repository, world, now),
+        Subject::Deliveries(hook) if its_own(hook) => hooks::deliveries(ask, owner, world, now),
+        Subject::Delivery(hook, Some(id)) if its_own(hook) => hooks::delivery(owner, id, world, now),
+        _ => Reply::not_found(),
     }
 }
 
 /// What a token hears that may not have what it asks for.
-fn refused(ask: &Ask, standing: Standing, repository: &Repository) -> Option<Reply> {
-    match standing {
-        Standing::Unseeing => Some(Reply::not_found()),
-        Standing::Forbidden if ask.subject != Subject::Repository => Some(Reply::error(403, NOT_ACCESSIBLE)),
-        Standing::Sso => {
+fn refused(ask: &Ask, guest: &Guest, repository: &Repository, world: &World) -> Option<Reply> {
+    let suspended = world.credentials.app.as_ref().is_some_and(|app| app.suspended);
+    let of_hooks = matches!(
+        ask.subject,
+        Subject::Hooks | Subject::Deliveries(_) | Subject::Delivery(..)
+    );
+    match (guest.kind, guest.token.standing) {
+        (Kind::App, _) => Some(Reply::error(UNDECODABLE.0, UNDECODABLE.1)),
+        (Kind::Installation, _) if suspended => Some(Reply::error(403, app::SUSPENDED)),
+        (Kind::Installation, _) if of_hooks => Some(Reply::error(403, NOT_FOR_APPS)),
+        (_, Standing::Unseeing) => Some(Reply::not_found()),
+        (Kind::Installation, Standing::Forbidden) if ask.subject != Subject::Repository => {
+            Some(Reply::error(403, NOT_FOR_APPS))
+        }
+        (_, Standing::Forbidden) if ask.subject != Subject::Repository => Some(Reply::error(403, NOT_ACCESSIBLE)),
+        (_, Standing::Sso) => {
             let owner = repository.about.owner();
             let url = format!("{}/orgs/{owner}/sso?authorization_request=A1B2C3", shapes::WEB);
             Some(Reply::error(403, SSO).with("x-github-sso", format!("required; url={url}")))
         }
+        _ if of_hooks && !guest.token.admin => Some(Reply::not_found()),
         _ => None,
     }
 }
 
 /// The repository, and whether it has another name by now.
 fn found<'a>(ask: &Ask, world: &'a World) -> Option<(&'a Repository, bool)> {
-    match ask.repository.as_ref()? {
-        Key::Id(id) => Some((world.state.repositories.get(id)?, false)),
+    let (repository, renamed) = match ask.repository.as_ref()? {
+        Key::Id(id) => (world.state.repositories.get(id)?, false),
         Key::Name(name) => {
             let repository = world.state.by_name(name)?;
-            Some((repository, !repository.about.full_name.eq_ignore_ascii_case(name)))
+            (repository, !repository.about.full_name.eq_ignore_ascii_case(name))
         }
-    }
+    };
+    (!world.hidden.contains(&repository.about.id)).then_some((repository, renamed))
 }

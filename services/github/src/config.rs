@@ -8,6 +8,9 @@ use url::Url;
 use crate::credentials::KeyError;
 use crate::ledger::Bounds;
 
+/// Background work must get on at all.
+const MOST_RESERVED: u8 = 90;
+
 /// How to reach GitHub.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,7 +18,8 @@ pub struct Config {
     pub api_url: Url,
     /// Who asks; nobody is allowed 60 requests an hour.
     pub credentials: Credentials,
-    /// The share in percent of each credential's hour, minute and places that background work leaves to live work.
+    /// The share in percent of each credential's hour, minute and places that background work leaves to live work, at
+    /// most 90.
     pub reserve_percent: u8,
     /// GitHub refuses requests without one.
     pub user_agent: String,
@@ -51,7 +55,7 @@ impl Config {
         }
         Ok(Bounds {
             concurrency: self.concurrency.try_into().expect("at most 100"),
-            reserve: self.reserve_percent.min(100),
+            reserve: self.reserve_percent.min(MOST_RESERVED),
         })
     }
 

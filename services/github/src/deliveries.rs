@@ -12,8 +12,9 @@ use time::OffsetDateTime;
 use url::Url;
 
 use crate::body;
-use crate::client::{Answer, Client, Request};
+use crate::client::{Client, Request};
 use crate::error::Error;
+use crate::exchange::Answer;
 use crate::link::Pages;
 use crate::list::Cursor;
 
@@ -169,7 +170,7 @@ impl Client {
     fn hook(&self, hook: &Hook) -> Option<String> {
         match hook {
             Hook::Repository { repo, id } => Some(format!("repos/{repo}/hooks/{id}/deliveries")),
-            Hook::App => self.has_app().then(|| "app/hook/deliveries".to_owned()),
+            Hook::App => self.hby_app().then(|| "app/hook/deliveries".to_owned()),
         }
     }
 }
@@ -177,7 +178,7 @@ impl Client {
 fn by<'a>(hook: &Hook, request: Request<'a>) -> Request<'a> {
     match hook {
         Hook::Repository { .. } => request,
-        Hook::App => request.as_app(),
+        Hook::App => request.by_app(),
     }
 }
 
@@ -190,7 +191,7 @@ fn allowed<T>(
         Ok(answer) => answer.message().map(|_| Allowed::No {
             status: answer.status.as_u16(),
         }),
-        Err(Error::Forbidden { status }) => Ok(Allowed::No { status }),
+        Err(Error::Forbidden { status, .. }) => Ok(Allowed::No { status }),
         Err(error) => Err(error),
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bugstream_telemetry::names::Limit;
+use reqwest::header::HeaderMap;
 
 /// Why a request has no usable answer. Safe to log: neither token nor content is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A limit asks to wait; not an error, and no attempt. Nothing is sent before that, whoever asks.
-    #[error("github asks to wait {} s ({} limit)", after.as_secs(), kind.as_str())]
+    #[error("{}", wait(*kind, *after))]
     Limited {
         /// Which limit.
         kind: Limit,
@@ -23,10 +24,12 @@ pub enum Error {
         why: String,
     },
     /// 403 or 451 that is no limit: the credentials may not read this, or nobody may.
-    #[error("github forbids it ({status})")]
+    #[error("github forbids it ({status}): {why}")]
     Forbidden {
         /// 403 or 451.
         status: u16,
+        /// What of GitHub's reasons it is.
+        why: &'static str,
     },
     /// The issue answered and its timeline does not: it went away meanwhile. Ask for the issue again.
     #[error("the timeline is not there ({status})")]
@@ -67,8 +70,41 @@ pub enum Error {
 }
 
 impl Error {
+    /// A 403 that is no limit, by the words that GitHub has for it. They are not quoted: they may name things.
+    pub(crate) fn forbidden(headers: &HeaderMap, message: &str) -> Self {
+        let message = message.to_ascii_lowercase();
+        let reasons = [
+            ("suspended", "the account or the App's installation is suspended"),
+            (
+                "ip allow list",
+                "the organization's IP allow list keeps this address out",
+            ),
+            ("not accessible by", "the credential lacks a permission"),
+            ("must have admin", "the credential has no admin rights"),
+        ];
+        let found = reasons.iter().find(|(words, _)| message.contains(words));
+        let why = match found {
+            _ if headers.contains_key("x-github-sso") => {
+                "the token must be authorised for the organization's SAML single sign-on"
+            }
+            Some((_, why)) => why,
+            None => "no reason that is known here",
+        };
+        Self::Forbidden { status: 403, why }
+    }
+
     pub(crate) fn malformed(why: &'static str) -> Self {
         Self::Malformed { why }
+    }
+}
+
+fn wait(kind: Limit, after: Duration) -> String {
+    let seconds = after.as_secs();
+    match kind {
+        Limit::Reserve => {
+            format!("what is left of the hour's quota is kept for live work; {seconds} s until it is full")
+        }
+        Limit::Primary | Limit::Secondary => format!("github asks to wait {seconds} s ({} limit)", kind.as_str()),
     }
 }
 

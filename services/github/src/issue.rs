@@ -7,8 +7,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::body;
-use crate::client::{Answer, Client, Request};
+use crate::client::{Client, Request};
 use crate::error::Error;
+use crate::exchange::Answer;
 use crate::location::Location;
 use crate::repository::{RepoAnswer, Repository};
 

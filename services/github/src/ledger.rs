@@ -161,11 +161,9 @@ impl Ledger {
     /// How long until the last minute has room for one more point.
     fn pace(&self, priority: Priority, bounds: Bounds, now: Instant) -> Option<Duration> {
         let most = usize::try_from(bounds.share(POINTS.into(), priority)).expect("at most 900");
-        let of_minute = self.points.iter().filter(|spent| now < **spent + MINUTE);
-        let (count, oldest_that_counts) = (of_minute.clone().count(), of_minute);
-        // The one that must have left the window before there is room.
-        let leaving = *oldest_that_counts.skip(count.checked_sub(most)?).next()?;
-        Some((leaving + MINUTE).duration_since(now))
+        // From here to the end there are as many points as a minute may have.
+        let first = *self.points.get(self.points.len().checked_sub(most)?)?;
+        (now < first + MINUTE).then(|| first + MINUTE - now)
     }
 
     /// What is left of the wait that an answer asked for, if there is one.
@@ -175,8 +173,9 @@ impl Ledger {
     }
 
     /// A request is under way. Call it only where [`Self::state`] is open.
-    pub(crate) fn began(&mut self, priority: Priority) {
+    pub(crate) fn began(&mut self, priority: Priority, points: usize, now: Instant) {
         *self.count(priority) += 1;
+        self.spend(points, now);
     }
 
     /// It has ended, with an answer or without.
@@ -191,7 +190,7 @@ impl Ledger {
         }
     }
 
-    /// Something was sent: a GET costs one point, what changes something five.
+    /// Something is sent: a GET costs one point, what changes something five.
     pub(crate) fn spend(&mut self, points: usize, now: Instant) {
         while self.points.front().is_some_and(|spent| *spent + MINUTE <= now) {
             self.points.pop_front();
@@ -277,12 +276,11 @@ impl Ledger {
         if let Some(quota) = kept.quota {
             self.learn(quota, now);
         }
-        let until = kept.closed_until.map(|until| until.min(now + LONGEST_WAIT));
-        if let Some(until) = until.filter(|until| now < *until) {
-            if self.closed.is_none_or(|(known, _)| known < until) {
-                let empty = self.quota.is_some_and(|quota| quota.remaining == 0);
-                self.closed = Some((until, if empty { Limit::Primary } else { Limit::Secondary }));
-            }
+        let known = self.closed_until(now);
+        if let Some(until) = kept.closed_until.filter(|until| now < *until && known < Some(*until)) {
+            let empty = self.quota.is_some_and(|quota| quota.remaining == 0);
+            let kind = if empty { Limit::Primary } else { Limit::Secondary };
+            self.closed = Some((until.min(now + LONGEST_WAIT), kind));
         }
     }
 }

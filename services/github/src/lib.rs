@@ -15,6 +15,7 @@
 //! errors out by `limit`; `issue`, `timeline` (with `link`), `repository` and `list` are the requests.
 
 mod app;
+mod authorise;
 mod body;
 mod client;
 mod clients;
@@ -22,6 +23,7 @@ mod config;
 mod credentials;
 mod deliveries;
 mod error;
+mod exchange;
 mod issue;
 mod ledger;
 mod limit;

@@ -18,8 +18,9 @@ use time::macros::datetime;
 use url::Url;
 
 use crate::body;
-use crate::client::{Answer, Client, Request};
+use crate::client::{Client, Request};
 use crate::error::Error;
+use crate::exchange::Answer;
 use crate::link::Pages;
 
 /// No issue on GitHub is older. With `since` at 1970 it answers an empty list.

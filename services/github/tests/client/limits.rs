@@ -8,14 +8,14 @@ use bugstream_testkit::github::{Fault, FaultRule, Simulator};
 use crate::{TOKEN, clock, config, issue, simulator};
 
 async fn waits(client: &Client, github: &Simulator) -> (Limit, u64) {
-    match client.issue(&issue(github, 1)).await {
+    match client.issue(&issue(github, 1), None).await {
         Err(Error::Limited { kind, after }) => (kind, after.as_secs()),
         other => panic!("not limited: {other:?}"),
     }
 }
 
 async fn answers(client: &Client, github: &Simulator) -> bool {
-    matches!(client.issue(&issue(github, 1)).await, Ok(IssueAnswer::Found(_)))
+    matches!(client.issue(&issue(github, 1), None).await, Ok(IssueAnswer::Found(_)))
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bugstream_github::{Client, Config, Error};
 use bugstream_kit::clock::Clock;
+use bugstream_kit::config::Credentials;
 use bugstream_kit::secret::Secret;
 use bugstream_proto::{IssueId, RepoName};
 use bugstream_testkit::github::{Options, Simulator};
@@ -18,11 +19,17 @@ use time::macros::datetime;
 const TOKEN: &str = "ghp_secret0123456789";
 
 fn config(url: &str) -> Config {
-    let token = Some(Secret::new(TOKEN));
     Config {
-        token,
+        credentials: tokens([TOKEN]),
         timeout: Duration::from_secs(5),
         ..Config::new(url.parse().unwrap())
+    }
+}
+
+fn tokens<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Credentials {
+    Credentials {
+        tokens: tokens.into_iter().map(Secret::new).collect(),
+        app: None,
     }
 }
 

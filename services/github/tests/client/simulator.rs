@@ -8,7 +8,7 @@ use bugstream_testkit::github::{Change, Fault, FaultRule, Options, Route, Simula
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::{TOKEN, client, clock, config, issue, repository, simulator};
+use crate::{TOKEN, client, clock, config, issue, repository, simulator, tokens};
 
 fn events(timeline: &RawTimeline) -> Vec<Value> {
     let events: Vec<Value> = serde_json::from_slice(&timeline.bytes).unwrap();
@@ -26,14 +26,14 @@ async fn with_comments(simulator: &Simulator, count: usize) -> u64 {
 #[tokio::test]
 async fn an_issue_is_answered_with_its_validator() {
     let github = simulator().await;
-    let IssueAnswer::Found(raw) = client(&github.url()).issue(&issue(&github, 1)).await.unwrap() else {
+    let IssueAnswer::Found(raw) = client(&github.url()).issue(&issue(&github, 1), None).await.unwrap() else {
         panic!("not found")
     };
     assert_eq!(
         serde_json::from_slice::<Value>(&raw.bytes).unwrap(),
         github.issue(1).unwrap()
     );
-    assert!(raw.etag.unwrap().starts_with("W/"));
+    assert!(raw.validator.unwrap().etag.starts_with("W/"));
 }
 
 #[tokio::test]
@@ -47,11 +47,14 @@ async fn recorded_bytes_arrive_as_they_are() {
         .unwrap();
     let client = client(&github.url());
     let id = issue(&github, 900);
-    let IssueAnswer::Found(raw) = client.issue(&id).await.unwrap() else {
+    let IssueAnswer::Found(raw) = client.issue(&id, None).await.unwrap() else {
         panic!("not found")
     };
     assert_eq!(raw.bytes, json);
-    assert_eq!(client.timeline(&id).await.unwrap().bytes, format!("[{event},{event}]"));
+    assert_eq!(
+        client.whole_timeline(&id).await.unwrap().bytes,
+        format!("[{event},{event}]")
+    );
 }
 
 #[tokio::test]
@@ -60,7 +63,7 @@ async fn every_page_of_a_timeline_is_fetched_and_no_more() {
     let client = client(&github.url());
     for (comments, requests) in [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)] {
         let number = with_comments(&github, comments).await;
-        let timeline = client.timeline(&issue(&github, number)).await.unwrap();
+        let timeline = client.whole_timeline(&issue(&github, number)).await.unwrap();
         assert_eq!(timeline.events as usize, comments);
         assert_eq!(events(&timeline), github.timeline(number).unwrap());
         assert_eq!(
@@ -85,13 +88,16 @@ async fn a_timeline_with_a_failing_page_is_no_timeline() {
             let before = github.requests().count(Route::Timeline, number);
             github.fault(FaultRule::next(failing - 1, Fault::Slow(0)).route(Route::Timeline));
             github.fault(FaultRule::next(1, fault.clone()).route(Route::Timeline));
-            let error = client.timeline(&issue(&github, number)).await.unwrap_err();
+            let error = client.whole_timeline(&issue(&github, number)).await.unwrap_err();
             assert!(error.to_string().contains(want), "{error}");
             assert_eq!(github.requests().count(Route::Timeline, number), before + failing);
             github.clear_faults();
         }
     }
-    assert_eq!(client.timeline(&issue(&github, number)).await.unwrap().events, 250);
+    assert_eq!(
+        client.whole_timeline(&issue(&github, number)).await.unwrap().events,
+        250
+    );
 }
 
 #[tokio::test]
@@ -99,20 +105,23 @@ async fn what_is_not_there_is_told_apart() {
     let github = simulator().await;
     let client = client(&github.url());
     assert_eq!(
-        client.issue(&issue(&github, 99_999)).await.unwrap(),
+        client.issue(&issue(&github, 99_999), None).await.unwrap(),
         IssueAnswer::NotFound
     );
     github.hide(3).await.unwrap();
-    assert_eq!(client.issue(&issue(&github, 3)).await.unwrap(), IssueAnswer::NotFound);
+    assert_eq!(
+        client.issue(&issue(&github, 3), None).await.unwrap(),
+        IssueAnswer::NotFound
+    );
     github.delete(2).await.unwrap();
-    assert_eq!(client.issue(&issue(&github, 2)).await.unwrap(), IssueAnswer::Gone);
+    assert_eq!(client.issue(&issue(&github, 2), None).await.unwrap(), IssueAnswer::Gone);
     assert!(matches!(
-        client.timeline(&issue(&github, 2)).await,
+        client.whole_timeline(&issue(&github, 2)).await,
         Err(Error::Vanished { status: 410 })
     ));
     github.set_issues_enabled(false).await.unwrap();
     assert_eq!(
-        client.issue(&issue(&github, 1)).await.unwrap(),
+        client.issue(&issue(&github, 1), None).await.unwrap(),
         IssueAnswer::IssuesDisabled
     );
     let RepoAnswer::Found(found) = client.repository(&repository(&github)).await.unwrap() else {
@@ -132,11 +141,11 @@ async fn a_transferred_issue_is_found_in_another_repository() {
     let client = client(&github.url());
     github.put_repository("other/place", 4711, false).await.unwrap();
     let number = github.transfer(5, "other/place").await.unwrap();
-    let IssueAnswer::Moved(location) = client.issue(&issue(&github, 5)).await.unwrap() else {
+    let IssueAnswer::Moved(location) = client.issue(&issue(&github, 5), None).await.unwrap() else {
         panic!("not moved")
     };
     assert!(matches!(
-        client.timeline(&issue(&github, 5)).await,
+        client.whole_timeline(&issue(&github, 5)).await,
         Err(Error::Vanished { status: 301 })
     ));
     let MovedAnswer::Found(moved) = client.moved_issue(&location).await.unwrap() else {
@@ -157,7 +166,7 @@ async fn a_renamed_repository_keeps_its_id() {
         panic!("not found")
     };
     github.rename_repository("bugstream-demo/renamed").await.unwrap();
-    let IssueAnswer::Moved(location) = client.issue(&old).await.unwrap() else {
+    let IssueAnswer::Moved(location) = client.issue(&old, None).await.unwrap() else {
         panic!("not moved")
     };
     let MovedAnswer::Found(moved) = client.moved_issue(&location).await.unwrap() else {
@@ -220,12 +229,12 @@ async fn a_wrong_token_is_said_to_be_wrong() {
     let github = simulator().await;
     let wrong = config(&github.url());
     let wrong = bugstream_github::Config {
-        token: Some(bugstream_kit::secret::Secret::new("wrong-one")),
+        credentials: tokens(["wrong-one"]),
         ..wrong
     };
     let client = Client::new(wrong, clock()).unwrap();
-    let error = client.issue(&issue(&github, 1)).await.unwrap_err();
-    assert!(matches!(error, Error::Unauthorized), "{error}");
+    let error = client.issue(&issue(&github, 1), None).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
     assert!(!crate::printed(&error).contains("wrong-one"));
 }
 
@@ -241,17 +250,17 @@ async fn github_in_trouble_is_no_answer() {
         (Fault::Status(500), "Server { status: 500 }"),
         (Fault::Status(503), "Server { status: 503 }"),
         (Fault::Status(422), "Unexpected { status: 422 }"),
-        (Fault::Status(451), "Forbidden { status: 451 }"),
-        (Fault::Status(403), "Forbidden { status: 403 }"),
+        (Fault::Status(451), "Forbidden { status: 451"),
+        (Fault::Status(403), "Forbidden { status: 403"),
         (Fault::Truncated, "Transport("),
         (Fault::Slow(60_000), "Transport("),
     ] {
         github.fault(FaultRule::next(1, fault));
-        let error = client.issue(&issue(&github, 1)).await.unwrap_err();
+        let error = client.issue(&issue(&github, 1), None).await.unwrap_err();
         assert!(format!("{error:?}").starts_with(want), "{error:?}");
     }
     assert!(matches!(
-        client.issue(&issue(&github, 1)).await.unwrap(),
+        client.issue(&issue(&github, 1), None).await.unwrap(),
         IssueAnswer::Found(_)
     ));
 }

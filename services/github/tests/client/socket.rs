@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::{TOKEN, clock, config, printed};
+use crate::{TOKEN, clock, config, printed, tokens};
 
 /// Answers each connection with the next of some byte strings, whatever is asked, and closes it.
 struct Server {
@@ -89,8 +89,12 @@ async fn requests_carry_version_media_type_agent_and_token() {
         api_url: format!("{}/api/v3", server.url).parse().unwrap(),
         ..config(&server.url)
     };
-    let answer = Client::new(config, clock()).unwrap().issue(&issue()).await.unwrap();
-    assert!(matches!(answer, IssueAnswer::Found(raw) if raw.etag.is_none()));
+    let answer = Client::new(config, clock())
+        .unwrap()
+        .issue(&issue(), None)
+        .await
+        .unwrap();
+    assert!(matches!(answer, IssueAnswer::Found(raw) if raw.validator.is_none()));
     let head = &server.asked()[0];
     assert!(
         head.starts_with("GET /api/v3/repos/o/r/issues/7 HTTP/1.1\r\n"),
@@ -155,7 +159,7 @@ async fn what_is_no_whole_json_object_is_no_issue() {
     ];
     for (bytes, want) in table {
         let server = Server::start([bytes.clone()]).await;
-        let error = client(&server).issue(&issue()).await.expect_err(&bytes);
+        let error = client(&server).issue(&issue(), None).await.expect_err(&bytes);
         assert!(error.to_string().contains(want), "{bytes}: {error}");
         for hidden in ["secr", TOKEN] {
             assert!(!printed(&error).contains(hidden), "{hidden} is in {}", printed(&error));
@@ -168,7 +172,7 @@ async fn an_unreachable_github_is_a_transport_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = crate::client(&url).issue(&issue()).await.unwrap_err();
+    let error = crate::client(&url).issue(&issue(), None).await.unwrap_err();
     assert!(matches!(error, Error::Transport(_)), "{error}");
     assert!(!printed(&error).contains(TOKEN));
 }
@@ -182,7 +186,7 @@ async fn the_token_never_leaves_the_origin() {
     );
     let server = Server::start([json(&away, "[{}]")]).await;
     assert!(matches!(
-        client(&server).timeline(&issue()).await,
+        client(&server).whole_timeline(&issue()).await,
         Err(Error::Malformed { .. })
     ));
     for status in [
@@ -192,7 +196,7 @@ async fn the_token_never_leaves_the_origin() {
         "307 Temporary Redirect",
     ] {
         let server = Server::start([answer(status, &format!("location: {}/x\r\n", elsewhere.url), "")]).await;
-        assert!(client(&server).issue(&issue()).await.is_err(), "{status}");
+        assert!(client(&server).issue(&issue(), None).await.is_err(), "{status}");
     }
     assert!(elsewhere.asked().is_empty());
 }
@@ -208,7 +212,7 @@ async fn redirects_that_do_not_end_are_an_error() {
     };
     let server = Server::start((0..9).map(|_| round())).await;
     let client = client(&server);
-    let IssueAnswer::Moved(location) = client.issue(&issue()).await.unwrap() else {
+    let IssueAnswer::Moved(location) = client.issue(&issue(), None).await.unwrap() else {
         panic!("not moved")
     };
     assert_eq!(location.url().path(), "/repositories/1/issues/7");
@@ -265,7 +269,7 @@ async fn pages_that_are_wrong_spoil_the_timeline() {
     ];
     for (pages, want) in table {
         let server = Server::start(pages).await;
-        let error = client(&server).timeline(&issue()).await.unwrap_err();
+        let error = client(&server).whole_timeline(&issue()).await.unwrap_err();
         assert!(error.to_string().contains(want), "{error} instead of {want}");
         assert!(!printed(&error).contains("secret"));
     }
@@ -308,7 +312,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
     let mut requests = JoinSet::new();
     for _ in 0..10 {
         let client = client.clone();
-        requests.spawn(async move { client.issue(&issue()).await });
+        requests.spawn(async move { client.issue(&issue(), None).await });
     }
     while let Some(answer) = requests.join_next().await {
         assert!(matches!(answer.unwrap(), Ok(IssueAnswer::Found(_))));
@@ -326,10 +330,7 @@ fn a_configuration_that_makes_no_client_says_why() {
     let table = [
         (with(|c| c.concurrency = 0), "0 requests at once"),
         (with(|c| c.concurrency = 101), "101 requests at once"),
-        (
-            with(|c| c.token = Some(bugstream_kit::secret::Secret::new("secret\n"))),
-            "no token has",
-        ),
+        (with(|c| c.credentials = tokens(["secret\n"])), "no token has"),
         (with(|c| c.api_url = "ftp://api.github.com".parse().unwrap()), "http(s)"),
         (
             with(|c| c.api_url = "https://secret@api.github.com".parse().unwrap()),

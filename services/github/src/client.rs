@@ -257,7 +257,7 @@ impl Client {
 
     /// Whether there is an App, whose own webhook may be asked about.
     #[must_use]
-    pub fn hby_app(&self) -> bool {
+    pub fn has_app(&self) -> bool {
         self.inner.pool.app.is_some()
     }
 

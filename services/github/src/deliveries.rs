@@ -170,7 +170,7 @@ impl Client {
     fn hook(&self, hook: &Hook) -> Option<String> {
         match hook {
             Hook::Repository { repo, id } => Some(format!("repos/{repo}/hooks/{id}/deliveries")),
-            Hook::App => self.hby_app().then(|| "app/hook/deliveries".to_owned()),
+            Hook::App => self.has_app().then(|| "app/hook/deliveries".to_owned()),
         }
     }
 }

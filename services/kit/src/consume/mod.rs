@@ -9,7 +9,7 @@
 //! - A lease ends before the server's ack wait does: a handler that lost it writes nothing more.
 //! - Nothing is ever lost to a count of deliveries. What keeps failing leaves the consumer for a schedule of its own,
 //!   so that it cannot exhaust `max_ack_pending` and stop what is fresh.
-//! - What a server lost sight of in a crash is published again ([`ghosts`]).
+//! - What a server lost sight of in a crash is published again ([`ghosts`], [`overdue`]).
 //! - When a whole part is away the loop stops asking ([`Outcome::Hold`]), then asks for one message at a time.
 
 mod address;
@@ -17,6 +17,7 @@ mod gate;
 mod ghosts;
 mod lease;
 mod order;
+mod overdue;
 mod settle;
 
 use std::sync::Arc;
@@ -148,7 +149,7 @@ pub struct Options {
     pub naks: u64,
     /// The longest time a message may be held, whatever progress is reported.
     pub longest_lease: Duration,
-    /// Between two looks for requests that the consumer will never deliver.
+    /// Between two looks for requests that the server will never deliver, and schedules that it will never fire.
     pub ghost_pause: Duration,
 }
 
@@ -194,6 +195,7 @@ pub async fn consume<A: Address, H: Handler<A>>(
     tokio::select! {
         worked = work(broker, &options, &shared, context) => worked?,
         () = ghosts::watch(broker, spec, options.ghost_pause, stop) => {}
+        () = overdue::watch(&shared.settler) => {}
     }
     broker.flush().await;
     Ok(())

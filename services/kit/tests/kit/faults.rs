@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bugstream_kit::clock::Clock;
 use bugstream_kit::consume::{Options, Outcome};
 use bugstream_kit::publish::PublishError;
 use bugstream_proto::topology::{ConsumerSpec, DOWNLOADER_LIVE, DOWNLOADS};
@@ -125,5 +126,56 @@ async fn a_request_that_the_server_lost_sight_of_is_published_again() {
         [2, 1],
         "delivered once, after what the server knew of"
     );
+    working.stop().await;
+}
+
+#[tokio::test]
+async fn a_schedule_that_the_server_lost_sight_of_is_fired_all_the_same() {
+    let mut bench = Bench::start().await;
+    let now = bench.context.clock.now();
+    let hours = |n: u64| now + Duration::from_secs(n * 3600);
+    let requests = bench.requests();
+    // To a service whose clock is two hours ahead, what is due in an hour looks like what a kill -9 leaves at times.
+    requests.debounce(&issue(1), cause(), hours(1)).await.expect("stored");
+    requests.deadline(&issue(2), cause(), hours(1)).await.expect("stored");
+    let (lane, payload) = (bugstream_proto::Lane::Download, bytes::Bytes::new());
+    let third = issue(3);
+    let again = requests.retry(lane, &third, payload, 5, hours(1), None);
+    again.await.expect("stored");
+    requests.deadline(&issue(4), cause(), hours(3)).await.expect("stored");
+    bench.nats.publish_by_hand("deadline.a.b.5", "").await.expect("stored");
+    bench
+        .nats
+        .publish_by_hand("debounce.nonsense", "")
+        .await
+        .expect("stored");
+    bench.wait_for_messages(DOWNLOADS, 6).await;
+    bench.context.clock = Clock::manual(hours(2));
+
+    let handled = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&handled);
+    let options = Options {
+        ghost_pause: Duration::from_millis(300),
+        ..options(DOWNLOADER_LIVE, 4)
+    };
+    let working = bench.work(options, move |message, _| {
+        let (number, attempts) = (message.issue().number(), message.attempts);
+        seen.lock().expect("no panic").insert((number, attempts));
+        async { Outcome::Done }
+    });
+    bench.wait_for_messages(DOWNLOADS, 1).await;
+    assert_eq!(
+        bench.subjects(DOWNLOADS).await,
+        ["deadline.a.b.4"],
+        "its time is to come"
+    );
+    assert_eq!(
+        *handled.lock().expect("no panic"),
+        BTreeSet::from([(1, 0), (2, 0), (3, 5)])
+    );
+    let letters = bench.wait_for_dead_letters(2).await;
+    let subjects: BTreeSet<&str> = letters.iter().map(|letter| letter.subject.as_str()).collect();
+    assert_eq!(subjects, BTreeSet::from(["deadline.a.b.5", "debounce.nonsense"]));
+    assert!(letters.iter().all(|letter| letter.kind == "schedule"));
     working.stop().await;
 }

@@ -14,6 +14,7 @@ pub mod minio;
 pub mod nats;
 pub mod process;
 pub mod proxy;
+pub mod queues;
 pub mod rig;
 pub mod schemas;
 pub mod wait;

@@ -25,6 +25,7 @@ use crate::github::{Delivery, Options, Simulator, Webhook};
 use crate::nats::Nats;
 use crate::process::{Launch, Service, program};
 use crate::proxy::Proxy;
+use crate::queues::Queues;
 
 /// The webhook's secret.
 pub const SECRET: &str = "it is a secret to everybody";
@@ -131,6 +132,7 @@ pub struct Rig {
     /// The broker.
     pub nats: Nats,
     jetstream: jetstream::Context,
+    queues: Queues,
     config: PathBuf,
     repository: String,
     dir: tempfile::TempDir,
@@ -165,6 +167,7 @@ impl Rig {
             services: BTreeMap::new(),
             links: BTreeMap::new(),
             nats,
+            queues: Queues::new(jetstream.clone()),
             jetstream,
             config,
             dir,
@@ -254,51 +257,25 @@ impl Rig {
         &self.repository
     }
 
-    /// What is still to be done: every request in a queue, due or scheduled, and events that are not indexed; none if the
-    /// broker does not say.
+    /// What waits, for an observer of its own.
+    #[must_use]
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// As [`Queues::waiting`].
     pub async fn waiting(&self) -> Option<u64> {
-        let look = async {
-            let [downloads, indexing] =
-                [topology::DOWNLOADS, topology::INDEXING].map(|stream| self.subjects(stream, ">"));
-            let indexer = self.consumer(topology::INDEXER).await?;
-            Some(downloads.await? + indexing.await? + indexer.num_pending + indexer.num_ack_pending as u64)
-        };
-        tokio::time::timeout(PATIENCE, look).await.ok().flatten()
+        self.queues.waiting().await
     }
 
-    async fn subjects(&self, stream: &str, filter: &str) -> Option<u64> {
-        let stream = self.jetstream.get_stream_no_info(stream).await.ok()?;
-        let subjects: Vec<_> = stream.info_with_subjects(filter).await.ok()?.collect().await;
-        subjects.iter().all(Result::is_ok).then_some(subjects.len() as u64)
-    }
-
-    /// What waits, in words, for a test that waited in vain.
+    /// As [`Queues::in_words`].
     pub async fn waiting_in_words(&self) -> String {
-        let mut words = Vec::new();
-        for name in [topology::DOWNLOADS, topology::INDEXING] {
-            words.push(match self.jetstream.get_stream(name).await {
-                Ok(stream) => subjects(&stream).await.unwrap_or_default(),
-                Err(error) => format!("{name}: {error}"),
-            });
-        }
-        for spec in topology::CONSUMERS {
-            if let Some(info) = self.consumer(spec).await {
-                words.push(format!(
-                    "{}: {} pending, {} unacknowledged, {} delivered again, {} asked for",
-                    spec.name, info.num_pending, info.num_ack_pending, info.num_redelivered, info.num_waiting
-                ));
-            }
-        }
-        words.join("\n")
+        self.queues.in_words().await
     }
 
-    /// What the broker knows of a consumer; none if it does not say.
+    /// As [`Queues::consumer`].
     pub async fn consumer(&self, spec: topology::ConsumerSpec) -> Option<jetstream::consumer::Info> {
-        let look = async {
-            let stream = self.jetstream.get_stream_no_info(spec.stream).await.ok()?;
-            stream.consumer_info(spec.name).await.ok()
-        };
-        tokio::time::timeout(PATIENCE, look).await.ok().flatten()
+        self.queues.consumer(spec).await
     }
 
     /// How many issues have an event in the log; none if the broker does not say.
@@ -373,6 +350,12 @@ impl Rig {
         Ok(differences.iter().map(Value::to_string).collect())
     }
 
+    /// Leaves the logs of all services where they are; answers the folder.
+    pub fn keep_logs(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
+    }
+
     /// Who edits GitHub and asks the broker by hand.
     pub(crate) async fn editor(&self) -> anyhow::Result<Editor> {
         Ok(Editor {
@@ -383,19 +366,12 @@ impl Rig {
     }
 }
 
-/// The subjects of a stream that have a message, a line for every twenty.
-async fn subjects(stream: &jetstream::stream::Stream) -> anyhow::Result<String> {
-    let subjects = stream.info_with_subjects(">").await?.map(|subject| Ok(subject?.0));
-    let subjects: Vec<anyhow::Result<String>> = subjects.take(20).collect().await;
-    Ok(subjects.into_iter().collect::<anyhow::Result<Vec<_>>>()?.join(" "))
-}
-
 /// A test that fails leaves the logs of all services for whoever looks into it.
 impl Drop for Rig {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.dir.disable_cleanup(true);
-            tracing::error!(folder = %self.dir.path().display(), "the logs of the services are kept");
+            let folder = self.keep_logs().display().to_string();
+            tracing::error!(folder, "the logs of the services are kept");
         }
     }
 }

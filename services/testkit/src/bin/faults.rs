@@ -64,5 +64,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         duration: Duration::from_secs(arguments.seconds),
         issues: arguments.issues,
     };
-    faults::run(options, &mut node).await
+    faults::run(options, &mut node, say).await
+}
+
+fn say(text: &str) {
+    // Progress that nobody can read any more is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "  {text}");
 }

@@ -11,6 +11,7 @@
 
 mod breakage;
 mod edits;
+mod progress;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,8 @@ pub struct Options {
 /// What edits and breakage leave behind for the end.
 #[derive(Debug, Default)]
 struct Ledger {
+    /// What is being done.
+    phase: &'static str,
     /// By kind.
     edits: BTreeMap<&'static str, u64>,
     faults: BTreeMap<String, u64>,
@@ -78,16 +81,20 @@ impl Book {
         *self.open().faults.entry(name.into()).or_default() += 1;
     }
 
+    fn begin(&self, phase: &'static str) {
+        self.open().phase = phase;
+    }
+
     fn edit(&self, name: &'static str) {
         *self.open().edits.entry(name).or_default() += 1;
     }
 }
 
-/// Makes a run on this Elasticsearch, which it kills now and then, and says what came of it.
+/// Makes a run on this Elasticsearch, which it kills now and then, and says what came of it; on the way, how far it is.
 ///
 /// # Errors
 /// The run could not be made. What it found is in the report.
-pub async fn run(options: Options, node: &mut Node) -> anyhow::Result<Report> {
+pub async fn run(options: Options, node: &mut Node, say: impl Fn(&str)) -> anyhow::Result<Report> {
     let plan = Plan {
         issues: options.issues,
         seed: options.seed,
@@ -95,13 +102,23 @@ pub async fn run(options: Options, node: &mut Node) -> anyhow::Result<Report> {
         ..Plan::default()
     };
     let mut rig = Rig::start(plan, Elastic::at(node.url())).await?;
-    let book = Book::default();
+    let (book, queues) = (Book::default(), rig.queues().clone());
+    tokio::select! {
+        report = steps(&mut rig, node, options, &book) => report,
+        never = progress::tell(&book, &queues, say) => match never {},
+    }
+}
+
+async fn steps(rig: &mut Rig, node: &mut Node, options: Options, book: &Book) -> anyhow::Result<Report> {
+    book.begin("breaking");
     let last = options.issues.to_string();
     let queued = rig.queue_cli(&["add-range", "download", "1", &last]).await?;
     anyhow::ensure!(queued.status.success(), "{}", String::from_utf8_lossy(&queued.stderr));
-    disturb(&mut rig, node, options, &book).await?;
-    let catch_up = settle(&mut rig, &book).await?;
-    conclude(&mut rig, options, &book, catch_up).await
+    disturb(rig, node, options, book).await?;
+    book.begin("settling");
+    let catch_up = settle(rig, book).await?;
+    book.begin("comparing");
+    conclude(rig, options, book, catch_up).await
 }
 
 /// Edits and breaks until the time is over.
@@ -175,17 +192,17 @@ async fn conclude(rig: &mut Rig, options: Options, book: &Book, catch_up: Option
             book.open().ended.insert(role.program());
         }
     }
+    let github = rig.github.faults_met();
     let ledger = book.open();
     let unplanted = letters.iter().filter(|subject| !ledger.planted.contains_key(*subject));
     let sure = ledger.planted.iter().filter(|(_, confirmed)| **confirmed);
     let missing = sure
         .map(|(subject, _)| subject)
         .filter(|subject| !letters.contains(*subject));
-    let github = rig.github.faults_met();
     let faults = github
         .into_iter()
         .map(|(name, count)| (format!("github {name}"), count));
-    Ok(Report {
+    let mut report = Report {
         seed: options.seed,
         seconds: options.duration.as_secs(),
         edits: ledger.edits.clone(),
@@ -199,5 +216,10 @@ async fn conclude(rig: &mut Rig, options: Options, book: &Book, catch_up: Option
         stuck,
         differences,
         memory: memory.into(),
-    })
+        logs: None,
+    };
+    if !report.is_good() {
+        report.logs = Some(rig.keep_logs().to_owned());
+    }
+    Ok(report)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Formatter};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ pub struct Report {
     pub differences: Vec<String>,
     /// The most memory that each service had resident, in bytes.
     pub memory: BTreeMap<&'static str, u64>,
+    /// The folder of all logs, kept where something is wrong.
+    pub logs: Option<PathBuf>,
 }
 
 impl Report {
@@ -75,6 +78,7 @@ impl Report {
             "stuck": self.stuck,
             "differences": self.differences,
             "memory_high_water_bytes": self.memory,
+            "logs": self.logs,
         })
     }
 }
@@ -109,6 +113,9 @@ impl Display for Report {
         write!(f, "  differences   {}", self.differences.len())?;
         for difference in self.differences.iter().take(50) {
             write!(f, "\n    {difference}")?;
+        }
+        if let Some(folder) = &self.logs {
+            write!(f, "\n  logs          {}", folder.display())?;
         }
         Ok(())
     }

@@ -1,0 +1,134 @@
+//! What waits in the queues, for an observer who asks the broker directly.
+//!
+//! Every look has a deadline, since the broker may be dying: it answers nothing then.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use bugstream_proto::header;
+use bugstream_proto::topology::{self, ConsumerSpec};
+use futures_util::TryStreamExt as _;
+
+/// How long one look may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// As many messages are named at most.
+const NAMED: usize = 20;
+
+/// An observer. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    jetstream: jetstream::Context,
+}
+
+impl Queues {
+    /// Over a connection to the broker itself.
+    #[must_use]
+    pub fn new(jetstream: jetstream::Context) -> Self {
+        Self { jetstream }
+    }
+
+    /// What is still to be done: every request in a queue, due or scheduled, and events that are not indexed; none if the
+    /// broker does not say.
+    pub async fn waiting(&self) -> Option<u64> {
+        let subjects = self.subjects().await?;
+        let indexer = self.consumer(topology::INDEXER).await?;
+        Some(subjects.len() as u64 + indexer.num_pending + indexer.num_ack_pending as u64)
+    }
+
+    /// What the broker knows of a consumer; none if it does not say.
+    pub async fn consumer(&self, spec: ConsumerSpec) -> Option<jetstream::consumer::Info> {
+        let look = async {
+            let stream = self.jetstream.get_stream_no_info(spec.stream).await.ok()?;
+            stream.consumer_info(spec.name).await.ok()
+        };
+        tokio::time::timeout(PATIENCE, look).await.ok().flatten()
+    }
+
+    /// How much of what waits, on a line.
+    pub async fn counts(&self) -> String {
+        let (Some(subjects), Some(indexer)) = (self.subjects().await, self.consumer(topology::INDEXER).await) else {
+            return "the broker does not say what waits".to_owned();
+        };
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, subject) in &subjects {
+            *counts.entry(kind(subject)).or_default() += 1;
+        }
+        counts.insert("issue", indexer.num_pending + indexer.num_ack_pending as u64);
+        let counts = counts.iter().filter(|(_, count)| **count > 0);
+        let words: Vec<String> = counts.map(|(kind, count)| format!("{count} {kind}")).collect();
+        if words.is_empty() {
+            "nothing waits".to_owned()
+        } else {
+            format!("waiting: {}", words.join(", "))
+        }
+    }
+
+    /// What waits and why, for a test that waited in vain: messages by name with their schedules, and every consumer.
+    pub async fn in_words(&self) -> String {
+        let mut words = vec![self.counts().await];
+        for (stream, subject) in self.subjects().await.unwrap_or_default().iter().take(NAMED) {
+            words.push(self.message(stream, subject).await.unwrap_or_else(|| subject.clone()));
+        }
+        for spec in topology::CONSUMERS {
+            if let Some(info) = self.consumer(spec).await {
+                words.push(format!(
+                    "{}: {} pending, {} unacknowledged, {} delivered again, {} asked for",
+                    spec.name, info.num_pending, info.num_ack_pending, info.num_redelivered, info.num_waiting
+                ));
+            }
+        }
+        words.join("\n")
+    }
+
+    /// Stream and subject of all requests, due or scheduled.
+    async fn subjects(&self) -> Option<Vec<(&'static str, String)>> {
+        let look = async {
+            let mut all = Vec::new();
+            for name in [topology::DOWNLOADS, topology::INDEXING] {
+                let stream = self.jetstream.get_stream_no_info(name).await.ok()?;
+                let subjects: Vec<_> = stream.info_with_subjects(">").await.ok()?.try_collect().await.ok()?;
+                all.extend(subjects.into_iter().map(|(subject, _)| (name, subject)));
+            }
+            Some(all)
+        };
+        tokio::time::timeout(PATIENCE, look).await.ok().flatten()
+    }
+
+    async fn message(&self, stream: &str, subject: &str) -> Option<String> {
+        let look = async {
+            let stream = self.jetstream.get_stream_no_info(stream).await.ok()?;
+            stream.get_last_raw_message_by_subject(subject).await.ok()
+        };
+        let message = tokio::time::timeout(PATIENCE, look).await.ok().flatten()?;
+        let due = header::scheduled_at(&message.headers).map_or_else(|| "due".to_owned(), |at| format!("due at {at}"));
+        let attempts = header::attempts(Some(&message.headers));
+        Some(format!(
+            "{subject}: message {} of {}, {due}, {attempts} attempts",
+            message.sequence, message.time
+        ))
+    }
+}
+
+/// The leading tokens of a subject, those of a verb if it has one.
+fn kind(subject: &str) -> &str {
+    let tokens = if subject.starts_with("retry.") { 2 } else { 1 };
+    let end = subject.match_indices('.').nth(tokens - 1);
+    end.map_or(subject, |(at, _)| &subject[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use bugstream_proto::{Lane, Verb};
+
+    use super::*;
+
+    #[test]
+    fn a_kind_is_a_verb() {
+        for verb in [Verb::Debounce, Verb::Retry(Lane::Index), Verb::Download] {
+            assert_eq!(kind(&verb.wildcard()), verb.prefix());
+        }
+        assert_eq!(kind("nonsense"), "nonsense");
+    }
+}

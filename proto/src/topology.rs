@@ -144,14 +144,14 @@ pub const INDEXER_REQUESTS: ConsumerSpec = ConsumerSpec {
 };
 
 /// The log, for the generation of indices that a rebuild fills. Made when a rebuild begins, deleted when it ends; it
-/// remembers how far the rebuild got.
+/// remembers how far the rebuild got. What a killed rebuild had under way is delivered again soon.
 #[must_use]
 pub const fn rebuild(start: Start) -> ConsumerSpec {
     ConsumerSpec {
         stream: ISSUES,
         name: "rebuild",
         filter: Filter::Verb(Verb::Issue),
-        ack_wait: ACK_WAIT,
+        ack_wait: Duration::from_secs(10),
         start,
     }
 }

@@ -32,6 +32,9 @@ use crate::reference::{References, repositories_of};
 /// The titles that the moderation of a private issue leaves on its public one.
 const MODERATION_TITLES: [&str; 2] = ["In the moderation queue.", "Issue closed."];
 
+/// Counts changes of these rules: documents that were placed by an older version need a rebuild.
+pub const PRIVACY_VERSION: u32 = 1;
+
 /// What is known of repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {

@@ -20,7 +20,7 @@ pub mod names;
 mod parse;
 mod reference;
 
-pub use classify::{Classified, Rules, Side};
+pub use classify::{Classified, PRIVACY_VERSION, Rules, Side};
 pub use document::{PRIVATE_FLAG, Stamp, error_stub, issue_document_id, stub, timeline_document_id};
 pub use marks::{Marks, SideMarks};
 pub use parse::{ArchiveError, Archived, Part, Problem};

@@ -1,8 +1,8 @@
 //! From an event of the log to documents: its objects are read, checked against their hashes, parsed and classified.
 
-use bugstream_archive::names::{Kind as Documents, Names};
+use bugstream_archive::names::Kind as Documents;
 use bugstream_archive::{
-    Archived, Classified, Rules, Side, Stamp, error_stub, issue_document_id, stub, timeline_document_id,
+    Archived, Classified, Rules, Stamp, error_stub, issue_document_id, stub, timeline_document_id,
 };
 use bugstream_kit::consume::Outcome;
 use bugstream_kit::dead_letter::Kind;
@@ -13,11 +13,7 @@ use bytes::Bytes;
 
 use crate::bulk::{Batch, Refused};
 use crate::plan::{Content, Slot, Write};
-
-/// Failed attempts after which a missing or damaged object becomes a dead letter. Objects are stored before their event
-/// is published and stores are consistent, so waiting longer does not help; what is missing because a newer event
-/// replaced it is skipped at the next attempt.
-const PATIENCE: u64 = 2;
+use crate::target::Target;
 
 /// The stored bytes of an issue.
 #[derive(Debug)]
@@ -30,13 +26,12 @@ impl Raw {
     /// Reads both objects of an event.
     ///
     /// # Errors
-    /// What to do instead: hold if the store is away; later a dead letter if the objects are not what the event says.
-    pub(crate) async fn read(downloaded: &Downloaded, objects: &Objects, attempts: u64) -> Result<Self, Outcome> {
+    /// [`ObjectError`]: the store is away, or an object is not what the event says.
+    pub(crate) async fn read(downloaded: &Downloaded, objects: &Objects) -> Result<Self, ObjectError> {
         let (issue, timeline) = futures_util::join!(objects.get(&downloaded.issue), objects.get(&downloaded.timeline));
-        let instead = |error| instead(&error, attempts);
         Ok(Self {
-            issue: issue.map_err(instead)?,
-            timeline: timeline.map_err(instead)?,
+            issue: issue?,
+            timeline: timeline?,
         })
     }
 
@@ -47,17 +42,6 @@ impl Raw {
     pub(crate) fn parse(&self) -> Result<Archived<'_>, Outcome> {
         let hopeless = |error: bugstream_archive::ArchiveError| Outcome::reject(Kind::Object, error.to_string());
         Archived::parse(&self.issue, &self.timeline).map_err(hopeless)
-    }
-}
-
-fn instead(error: &ObjectError, attempts: u64) -> Outcome {
-    match error {
-        ObjectError::Unavailable(_) => Outcome::away(error.to_string()),
-        _ if attempts < PATIENCE => Outcome::retry(error.to_string()),
-        _ => Outcome::reject(
-            Kind::Object,
-            format!("{error}; download the issue again with reason repair"),
-        ),
     }
 }
 
@@ -78,7 +62,7 @@ impl<'a> Current<'a> {
 
 /// Renders the writes of one event.
 pub(crate) struct Renderer<'a> {
-    pub(crate) names: &'a Names,
+    pub(crate) target: &'a Target,
     pub(crate) event: &'a Event,
     /// `None` for a deleted issue.
     pub(crate) current: Option<&'a Current<'a>>,
@@ -97,10 +81,13 @@ impl Renderer<'_> {
         });
     }
 
-    /// Adds what stands where Elasticsearch refused a document: its predecessor must not stay.
+    /// Adds what stands where a document cannot be: its predecessor must not stay.
     pub(crate) fn push_error(&self, write: Write, refused: &Refused, batch: &mut Batch) {
         let (alias, id) = self.place(write);
-        let error = format!("{}: {}", refused.error_type, refused.field);
+        let error = match refused.field.as_str() {
+            "" => refused.error_type.clone(),
+            field => format!("{}: {field}", refused.error_type),
+        };
         batch.push(&alias, &id, self.event.revision, |out| {
             error_stub(&self.event.issue, self.event.revision, &error, out);
         });
@@ -115,11 +102,7 @@ impl Renderer<'_> {
                 timeline_document_id(&self.event.issue, position as usize),
             ),
         };
-        (self.alias(kind, write.side), id)
-    }
-
-    fn alias(&self, kind: Documents, side: Side) -> String {
-        self.names.live_alias(kind, side)
+        (self.target.alias(kind, write.side), id)
     }
 
     fn document(&self, current: &Current<'_>, slot: Slot, out: &mut Vec<u8>) {

@@ -3,26 +3,31 @@
 //! Skip what is no longer the newest; publish once more what the marks do not cover; write the timeline on each side of
 //! the wall, then the issue; ack. Why that is safe is told in [`crate::plan`] and checked by its model.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use bugstream_archive::names::Names;
+use bugstream_archive::names::Kind as Documents;
 use bugstream_archive::{Marks, Rules};
 use bugstream_kit::chance::Chance;
 use bugstream_kit::clock::Clock;
-use bugstream_kit::config::Repositories;
+use bugstream_kit::config::{Repositories, Repository};
 use bugstream_kit::consume::{Handler, Lease, Outcome, Received};
 use bugstream_kit::dead_letter::{DeadLetters, Kind, Origin, Rejection};
 use bugstream_kit::log::{Log, LogError, Logged};
 use bugstream_kit::objects::Objects;
+use bugstream_kit::requests::Requests;
 use bugstream_proto::message::{Change, time_of};
 use bugstream_proto::{Event, MessageError, RepoName, topology, v1};
 use bugstream_telemetry::{metrics, names, propagation};
+use sha2::{Digest, Sha256};
 
 use crate::bulk::{Batch, Bulker, Refused, Written};
 use crate::document::{Current, Raw, Renderer};
 use crate::elastic::Away;
+use crate::indices::Indices;
 use crate::plan::{Write, issue_writes, timeline_writes};
 use crate::republish::republish;
+use crate::target::Target;
 
 /// Bytes after which a batch is handed in: a timeline may be larger than memory should hold twice.
 const BATCH_BYTES: usize = 1_000_000;
@@ -38,8 +43,12 @@ pub struct Indexer {
     pub bulker: Bulker,
     /// Documents that Elasticsearch refuses.
     pub dead_letters: DeadLetters,
-    /// Names of aliases.
-    pub names: Names,
+    /// To ask for downloads of what the object store lost.
+    pub requests: Requests,
+    /// Which indices are written.
+    pub target: Target,
+    /// Whose other generations a deletion reaches too.
+    pub indices: Arc<Indices>,
     /// What is private, by repository.
     pub rules: HashMap<RepoName, Rules>,
     /// The time of day.
@@ -56,6 +65,21 @@ pub fn rules(repositories: &Repositories) -> HashMap<RepoName, Rules> {
         .iter()
         .map(|repository| (repository.name.clone(), repository.into()))
         .collect()
+}
+
+/// Stands for the rules of privacy: documents that were placed by others need a rebuild. 16 hexadecimal digits.
+#[must_use]
+pub fn fingerprint(repositories: &Repositories) -> String {
+    let mut hash = Sha256::new();
+    hash.update(bugstream_archive::PRIVACY_VERSION.to_be_bytes());
+    let mut all: Vec<&Repository> = repositories.0.iter().collect();
+    all.sort_by_key(|repository| &repository.name);
+    for repository in all {
+        let public: BTreeSet<&RepoName> = repository.public.iter().collect();
+        hash.update(format!("{}|{:?}|{public:?}\n", repository.name, repository.private));
+    }
+    let digest = hash.finalize();
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Handler for Indexer {
@@ -76,7 +100,10 @@ impl Indexer {
         }
         let raw = match &event.change {
             Change::Deleted(_) => None,
-            Change::Downloaded(downloaded) => Some(Raw::read(downloaded, &self.objects, message.attempts).await?),
+            Change::Downloaded(downloaded) => match Raw::read(downloaded, &self.objects).await {
+                Ok(raw) => Some(raw),
+                Err(error) => return self.hole(&error, &event, message, lease).await,
+            },
         };
         let current = raw
             .as_ref()
@@ -89,12 +116,15 @@ impl Indexer {
         let trace_id = propagation::trace_id(&tracing::Span::current());
         let (current, trace_id) = (current.as_ref(), trace_id.as_deref());
         let renderer = Renderer {
-            names: &self.names,
+            target: &self.target,
             event: &event,
             current,
             trace_id,
         };
         self.write(marks, &renderer, message, lease).await?;
+        if current.is_none() {
+            self.delete_elsewhere(marks, &event, message, lease).await?;
+        }
         tracing::info!(issue = %event.issue, revision = event.revision, "indexed");
         self.observe(&event);
         Ok(())
@@ -140,14 +170,43 @@ impl Indexer {
         lease: &Lease,
     ) -> Result<(), Outcome> {
         let placed = renderer.current.map(|current| &current.classified);
-        self.phase(timeline_writes(marks, placed), renderer, message, lease)
-            .await?;
-        self.phase(issue_writes(marks, placed).into_iter(), renderer, message, lease)
-            .await
+        if renderer.target.takes(Documents::Timelines) {
+            self.phase(timeline_writes(marks, placed), renderer, message, lease)
+                .await?;
+        }
+        if renderer.target.takes(Documents::Issues) {
+            self.phase(issue_writes(marks, placed).into_iter(), renderer, message, lease)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What was deleted must not come back with a generation that is kept for a roll-back.
+    async fn delete_elsewhere(
+        &self,
+        marks: Marks,
+        event: &Event,
+        message: &Received,
+        lease: &Lease,
+    ) -> Result<(), Outcome> {
+        if !self.target.is_live() {
+            return Ok(());
+        }
+        let away = |error: crate::indices::IndexError| Outcome::away(error.to_string());
+        for target in self.indices.kept().await.map_err(away)? {
+            let renderer = Renderer {
+                target: &target,
+                event,
+                current: None,
+                trace_id: None,
+            };
+            self.write(marks, &renderer, message, lease).await?;
+        }
+        Ok(())
     }
 
     /// Writes one phase in batches of bounded size; all of it is durable at the end.
-    async fn phase(
+    pub(crate) async fn phase(
         &self,
         writes: impl Iterator<Item = Write> + Send,
         renderer: &Renderer<'_>,
@@ -189,7 +248,7 @@ impl Indexer {
         }
     }
 
-    async fn bulk(&self, batch: Batch, lease: &Lease) -> Result<Vec<Written>, Outcome> {
+    pub(crate) async fn bulk(&self, batch: Batch, lease: &Lease) -> Result<Vec<Written>, Outcome> {
         lease.check().map_err(|lost| Outcome::retry(lost.to_string()))?;
         self.bulker.write(batch).await.map_err(|Away(why)| Outcome::away(why))
     }

@@ -2,12 +2,12 @@
 //!
 //! Invariants:
 //! - Every index is hidden, so that no wildcard of an analyst meets it, and every alias filters out what is gone.
-//! - What is missing is made; what is there is never changed or deleted. So any number of indexers may do this at once,
-//!   and a rebuild that swaps the aliases meanwhile is not disturbed.
+//! - What is missing is made; what is there is never changed or deleted here. So any number of indexers may do this at
+//!   once, and a rebuild that swaps the aliases meanwhile is not disturbed.
 //! - An index that stands where an alias belongs (made by a writer without `require_alias`) is an error with a fix,
 //!   never deleted: it may hold someone's data.
 //!
-//! Not here: generations after the first, which a rebuild makes.
+//! Not here: generations after the first, which a rebuild makes ([`crate::generations`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::elastic::{Away, call, error_type};
+use crate::generations::{Meta, State};
 
 /// Why the indices are not as they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +33,12 @@ pub enum IndexError {
          elsewhere and delete it"
     )]
     InTheWay(String),
+    /// A live generation was to be deleted.
+    #[error("generation {0} serves readers: let another serve first (queue-cli rebuild or rollback)")]
+    Serves(u32),
+    /// A generation that is not there.
+    #[error("there is no generation {0}: queue-cli generations list shows those that there are")]
+    NoGeneration(u32),
     /// Elasticsearch refused to make something.
     #[error("Elasticsearch refuses {what}: {status} {error_type}")]
     Refused {
@@ -47,9 +54,11 @@ pub enum IndexError {
 /// The indices of one installation.
 #[derive(Debug)]
 pub struct Indices {
-    transport: Transport,
-    names: Names,
-    replicas: Option<u32>,
+    pub(crate) transport: Transport,
+    pub(crate) names: Names,
+    pub(crate) replicas: Option<u32>,
+    /// Stands for the rules of privacy that documents are placed by.
+    pub(crate) privacy: String,
     /// One at a time in this process: handlers find a lost alias all at once.
     turn: Mutex<()>,
 }
@@ -59,13 +68,15 @@ type Found = BTreeMap<String, BTreeSet<String>>;
 
 impl Indices {
     /// Nothing is sent yet. `replicas` of every new index; without it one where there is a second node, else none.
+    /// `privacy` stands for the rules that documents are placed by, as [`crate::index::fingerprint`] has it.
     #[must_use]
-    pub fn new(transport: Transport, names: Names, replicas: Option<u32>) -> Self {
+    pub fn new(transport: Transport, names: Names, replicas: Option<u32>, privacy: String) -> Self {
         let turn = Mutex::new(());
         Self {
             transport,
             names,
             replicas,
+            privacy,
             turn,
         }
     }
@@ -88,9 +99,7 @@ impl Indices {
         if let Some(name) = self.alias_names().find(|name| found.contains_key(name)) {
             return Err(IndexError::InTheWay(name));
         }
-        for kind in Kind::ALL {
-            self.put_template(kind).await?;
-        }
+        self.put_templates().await?;
         let generation = self.generation(&found);
         for (kind, side) in pairs() {
             self.ensure_one(Index { kind, side, generation }, &found).await?;
@@ -98,23 +107,12 @@ impl Indices {
         Ok(())
     }
 
-    /// The live indices whose mapping is older than this version's: they serve, and a rebuild is due.
-    ///
-    /// # Errors
-    /// [`Away`].
-    pub async fn outdated(&self) -> Result<Vec<String>, Away> {
-        let live: Vec<String> = pairs().map(|(kind, side)| self.names.live_alias(kind, side)).collect();
-        let path = format!("/{}/_mapping?filter_path=*.mappings._meta", live.join(","));
-        let (_, answer) = call(&self.transport, Method::Get, &path, None).await?;
-        let indices = answer.as_object().into_iter().flatten();
-        let old = indices.filter(|(name, index)| {
-            let ours = self
-                .names
-                .parse_index(name)
-                .map(|index| mapping_version(&template(index.kind)["template"]));
-            ours.is_some_and(|ours| mapping_version(index) < ours)
-        });
-        Ok(old.map(|(name, _)| name.clone()).collect())
+    /// Makes the index templates what this version wants. They are for indices that are made afterwards.
+    pub(crate) async fn put_templates(&self) -> Result<(), IndexError> {
+        for kind in Kind::ALL {
+            self.put_template(kind).await?;
+        }
+        Ok(())
     }
 
     async fn find(&self) -> Result<Found, Away> {
@@ -184,12 +182,9 @@ impl Indices {
 
     async fn create(&self, index: Index) -> Result<(), IndexError> {
         let name = self.names.index(index);
-        let replicas = match self.replicas {
-            Some(replicas) => json!({"index.auto_expand_replicas": false, "index.number_of_replicas": replicas}),
-            None => json!({"index.auto_expand_replicas": "0-1"}),
-        };
         let aliases: serde_json::Map<String, Value> = self.aliases(index).into_iter().collect();
-        let body = json!({"settings": replicas, "aliases": aliases});
+        let meta = Meta::new(index.kind, State::Complete, &self.privacy);
+        let body = json!({"settings": self.replicas(), "aliases": aliases, "mappings": {"_meta": meta}});
         let (status, answer) = call(&self.transport, Method::Put, &format!("/{name}"), Some(body)).await?;
         if error_type(&answer) == "resource_already_exists_exception" {
             return Ok(());
@@ -197,6 +192,14 @@ impl Indices {
         accepted(format!("the index {name}"), status, &answer)?;
         tracing::info!(index = name, "made an index");
         Ok(())
+    }
+
+    /// Settings of an index that serves readers.
+    pub(crate) fn replicas(&self) -> Value {
+        match self.replicas {
+            Some(replicas) => json!({"index.auto_expand_replicas": false, "index.number_of_replicas": replicas}),
+            None => json!({"index.auto_expand_replicas": "0-1"}),
+        }
     }
 
     async fn add_aliases(&self, index: Index, has: &BTreeSet<String>) -> Result<(), IndexError> {
@@ -228,7 +231,7 @@ impl Indices {
     }
 
     /// Every alias of a live index, with its properties.
-    fn aliases(&self, index: Index) -> [(String, Value); 3] {
+    pub(crate) fn aliases(&self, index: Index) -> [(String, Value); 3] {
         let filter = json!({"bool": {"must_not": [{"term": {"bugstream.gone": true}}]}});
         let hidden = json!({"is_hidden": true, "filter": filter});
         [
@@ -255,7 +258,7 @@ impl Indices {
 }
 
 /// The template of a kind, without the patterns, which depend on the installation's prefix.
-fn template(kind: Kind) -> Value {
+pub(crate) fn template(kind: Kind) -> Value {
     let text = match kind {
         Kind::Issues => include_str!("../mappings/issues.json"),
         Kind::Timelines => include_str!("../mappings/timelines.json"),
@@ -263,18 +266,14 @@ fn template(kind: Kind) -> Value {
     serde_json::from_str(text).expect("a test parses the mappings")
 }
 
-fn mapping_version(index: &Value) -> u64 {
-    index["mappings"]["_meta"]["mapping_version"].as_u64().unwrap_or(0)
-}
-
-fn pairs() -> impl Iterator<Item = (Kind, Side)> {
+pub(crate) fn pairs() -> impl Iterator<Item = (Kind, Side)> {
     Kind::ALL
         .into_iter()
         .flat_map(|kind| Side::ALL.into_iter().map(move |side| (kind, side)))
 }
 
 /// 5xx and 429 pass by themselves; everything else that is no success wants a person.
-fn accepted(what: String, status: u16, answer: &Value) -> Result<(), IndexError> {
+pub(crate) fn accepted(what: String, status: u16, answer: &Value) -> Result<(), IndexError> {
     match status {
         200..300 => Ok(()),
         429 | 500.. => Err(Away(format!("Elasticsearch answers {status} when asked for {what}")).into()),
@@ -319,7 +318,7 @@ mod tests {
             assert_eq!(template["settings"]["index.hidden"], json!(true));
             assert_eq!(template["settings"]["index.refresh_interval"], json!("500ms"));
             assert_eq!(template["settings"]["index.mapping.ignore_malformed"], json!(true));
-            assert!(mapping_version(template) > 0);
+            assert!(template["mappings"]["_meta"]["mapping_version"].as_u64() > Some(0));
             assert!(fields(kind).len() < 200, "far below Elasticsearch's limit of 1,000");
         }
     }

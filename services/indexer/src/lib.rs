@@ -2,34 +2,40 @@
 //! the privacy wall.
 //!
 //! The steps, one a file: [`index`] takes an event and decides, `document` renders what [`plan`] says is to be written,
-//! [`bulk`] sends it and [`indices`] makes what it is written to. [`republish`] answers index requests. Everything in
-//! Elasticsearch can be thrown away and rebuilt; the log and the raw JSON are the truth.
+//! [`bulk`] sends it and [`indices`] makes what it is written to. [`republish`] answers index requests, `hole` is about
+//! objects that are lost. Everything in Elasticsearch can be thrown away and rebuilt ([`rebuild`], [`generations`]); the
+//! log and the raw JSON are the truth.
 
 mod answer;
 pub mod bulk;
 pub mod config;
 mod document;
 pub mod elastic;
+pub mod generations;
+mod hole;
 pub mod index;
 pub mod indices;
 pub mod plan;
+pub mod rebuild;
 pub mod republish;
+pub mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bugstream_archive::names::Names;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::consume::{Options, consume};
 use bugstream_kit::dead_letter::DeadLetters;
 use bugstream_kit::log::Log;
 use bugstream_kit::objects::Objects;
+use bugstream_kit::requests::Requests;
 use bugstream_kit::service::{self, Context, Service};
 use bugstream_proto::{Lane, topology};
 
 use crate::bulk::{Bulker, Senders};
 use crate::config::Config;
 use crate::indices::Indices;
+use crate::target::Target;
 
 /// Index requests under way at once: each is a read and a publish.
 const REQUEST_SLOTS: usize = 64;
@@ -63,18 +69,24 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
     objects.watch(context);
     let transport = bugstream_kit::elastic::transport(&config.elasticsearch)?;
     bugstream_kit::elastic::watch(&transport, context);
-    let names = Names::new(&config.elasticsearch.prefix)?;
-    let indices = Arc::new(Indices::new(transport.clone(), names.clone(), config.indexer.replicas));
+    let (names, indices) = rebuild::indices(&config)?;
     if !prepare(&indices, context).await {
         return Ok(());
     }
-    let (bulker, senders) = Bulker::new(transport, indices, config.indexer.bulk(), context.chance.clone());
+    let (bulker, senders) = Bulker::new(
+        transport,
+        Arc::clone(&indices),
+        config.indexer.bulk(),
+        context.chance.clone(),
+    );
     let indexer = index::Indexer {
         log: Log::new(broker.jetstream.clone(), context.clock.clone()),
         objects,
         bulker,
         dead_letters: DeadLetters::new(broker.jetstream.clone(), context.clock.clone(), context.service),
-        names,
+        requests: Requests::new(broker.jetstream.clone()),
+        target: Target::live(names),
+        indices,
         rules: index::rules(&config.repositories),
         clock: context.clock.clone(),
         chance: context.chance.clone(),
@@ -136,8 +148,14 @@ async fn prepare(indices: &Indices, context: &Context) -> bool {
         }
     }
     context.health.up("indices");
-    for index in indices.outdated().await.unwrap_or_default() {
-        tracing::warn!(index, "the mapping is older than this version's: a rebuild is due");
+    for due in indices.outdated().await.unwrap_or_default() {
+        tracing::warn!(
+            kind = due.kind.as_str(),
+            generation = due.number,
+            mapping = due.mapping_is_current,
+            privacy = due.privacy_is_current,
+            "mapping or rules of privacy are not this version's: a rebuild is due (queue-cli rebuild)"
+        );
     }
     true
 }

@@ -35,7 +35,7 @@ async fn several_indexers_make_the_same_indices_at_once_and_again() {
     let made = aliases(&here).await;
     here.indices.ensure().await.unwrap();
     assert_eq!(aliases(&here).await, made, "nothing changes where nothing is missing");
-    assert_eq!(here.indices.outdated().await.unwrap(), Vec::<String>::new());
+    assert_eq!(here.indices.outdated().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ impl Script {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let transport = transport(&format!("http://{}", listener.local_addr().unwrap()));
-        let indices = Arc::new(Indices::new(transport.clone(), Names::default(), None));
+        let indices = Arc::new(Indices::new(transport.clone(), Names::default(), None, String::new()));
         let options = Options {
             connections: 1,
             bytes: 5_000_000,

@@ -50,7 +50,7 @@ impl Installation {
         let elastic = Elastic::shared();
         let transport = transport(elastic.node());
         let names = Names::new(elastic.prefix()).unwrap();
-        let indices = Arc::new(Indices::new(transport.clone(), names, Some(0)));
+        let indices = Arc::new(Indices::new(transport.clone(), names, Some(0), "test".to_owned()));
         let options = Options {
             connections: 2,
             bytes: 5_000_000,
@@ -69,7 +69,7 @@ impl Installation {
     /// What another indexer of this installation does at its start.
     pub(crate) async fn ensure_beside(&self) -> Result<(), IndexError> {
         let names = self.indices.names().clone();
-        Indices::new(transport(self.elastic.node()), names, Some(0))
+        Indices::new(transport(self.elastic.node()), names, Some(0), "test".to_owned())
             .ensure()
             .await
     }

@@ -16,20 +16,20 @@ use crate::stage::{Stage, commented, issue, mentioned_in_private, raw, rules};
 const LONG: Duration = Duration::from_secs(150);
 
 /// Visible documents by alias: id and revision.
-type Visible = BTreeMap<&'static str, Vec<(String, u64)>>;
+pub(crate) type Visible = BTreeMap<&'static str, Vec<(String, u64)>>;
 
-struct Newest {
-    revision: u64,
-    content: Option<(Value, Vec<Value>)>,
+pub(crate) struct Newest {
+    pub(crate) revision: u64,
+    pub(crate) content: Option<(Value, Vec<Value>)>,
 }
 
 /// Bits that look random and are the same in every run.
-fn scrambled(n: u64) -> u64 {
+pub(crate) fn scrambled(n: u64) -> u64 {
     let z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (z ^ (z >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
 }
 
-async fn change(stage: &Stage, number: u64, bits: u64) -> Newest {
+pub(crate) async fn change(stage: &Stage, number: u64, bits: u64) -> Newest {
     let id = issue(number);
     if bits.is_multiple_of(5) {
         return Newest {
@@ -51,7 +51,7 @@ async fn change(stage: &Stage, number: u64, bits: u64) -> Newest {
     }
 }
 
-fn expected(newest: &BTreeMap<u64, Newest>) -> Visible {
+pub(crate) fn expected(newest: &BTreeMap<u64, Newest>) -> Visible {
     let mut visible: Visible = aliases().map(|(alias, ..)| (alias, Vec::new())).into();
     for (number, newest) in newest {
         let Some((raw, timeline)) = &newest.content else {
@@ -71,7 +71,7 @@ fn expected(newest: &BTreeMap<u64, Newest>) -> Visible {
     visible
 }
 
-fn aliases() -> [(&'static str, Side, bool); 4] {
+pub(crate) fn aliases() -> [(&'static str, Side, bool); 4] {
     [
         ("issues-public", Side::Public, true),
         ("issues-private", Side::Private, true),
@@ -86,6 +86,15 @@ fn alias(side: Side, is_issue: bool) -> &'static str {
         .find(|(_, s, i)| (*s, *i) == (side, is_issue))
         .unwrap()
         .0
+}
+
+/// What readers find now.
+pub(crate) async fn visible(stage: &Stage) -> Visible {
+    let mut visible = Visible::new();
+    for (alias, ..) in aliases() {
+        visible.insert(alias, stage.visible(alias).await);
+    }
+    visible
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,11 +120,7 @@ async fn several_indexers_of_which_one_dies_leave_exactly_the_newest_documents()
         stage.pending().await == Some(0)
     })
     .await;
-    let mut visible = Visible::new();
-    for (alias, ..) in aliases() {
-        visible.insert(alias, stage.visible(alias).await);
-    }
-    assert_eq!(visible, expected(&newest));
+    assert_eq!(visible(&stage).await, expected(&newest));
     assert_eq!(stage.dead_letters().await, []);
     third.stop.soft();
     while let Some(ended) = others.join_next().await {

@@ -29,6 +29,21 @@ pub struct Config {
     pub deletions_per_hour: usize,
     /// The largest answer of GitHub's that is read, in bytes; a whole timeline counts as one.
     pub max_body: usize,
+    /// What keeps the mirror fresh besides webhooks.
+    pub freshness: Freshness,
+}
+
+/// The layers of freshness besides webhooks; `None` is off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freshness {
+    /// Between two sweeps over what GitHub lists as updated.
+    pub sweep: Option<Duration>,
+    /// Between two looks for webhooks that failed to arrive.
+    pub deliveries: Option<Duration>,
+    /// The time that an audit of every known issue takes at least.
+    pub audit_round: Option<Duration>,
+    /// The share of the hourly quota that an audit may spend, in percent.
+    pub audit_percent: u8,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,6 +55,10 @@ struct Section {
     confirm_delay_s: u32,
     deletions_per_hour: usize,
     max_body_mb: usize,
+    sweep_interval_s: u32,
+    deliveries_interval_s: u32,
+    audit_round_s: u32,
+    audit_percent: u8,
 }
 
 impl Default for Section {
@@ -51,6 +70,10 @@ impl Default for Section {
             confirm_delay_s: 600,
             deletions_per_hour: 50,
             max_body_mb: 100,
+            sweep_interval_s: 300,
+            deliveries_interval_s: 300,
+            audit_round_s: 7 * 24 * 60 * 60,
+            audit_percent: 25,
         }
     }
 }
@@ -65,6 +88,13 @@ impl Config {
         between(settings, "downloader.slots", section.slots, 1, 100)?;
         between(settings, "downloader.backfill_slots", section.backfill_slots, 1, 100)?;
         between(settings, "downloader.max_body_mb", section.max_body_mb, 1, 1024)?;
+        between(
+            settings,
+            "downloader.audit_percent",
+            section.audit_percent.into(),
+            1,
+            100,
+        )?;
         Ok(Self {
             nats: Nats::read(settings)?,
             object_store: ObjectStore::read(settings)?,
@@ -76,8 +106,19 @@ impl Config {
             confirm_delay: Duration::from_secs(section.confirm_delay_s.into()),
             deletions_per_hour: section.deletions_per_hour,
             max_body: section.max_body_mb << 20,
+            freshness: Freshness {
+                sweep: unless_zero(section.sweep_interval_s),
+                deliveries: unless_zero(section.deliveries_interval_s),
+                audit_round: unless_zero(section.audit_round_s),
+                audit_percent: section.audit_percent,
+            },
         })
     }
+}
+
+/// 0 switches off.
+fn unless_zero(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 fn between(
@@ -130,6 +171,20 @@ mod tests {
         assert_eq!(config.confirm_delay, Duration::from_secs(600));
         assert_eq!((config.deletions_per_hour, config.max_body), (50, 100 << 20));
         assert_eq!(config.health_listen.port(), 8082);
+        let freshness = config.freshness;
+        assert_eq!(freshness.sweep, Some(Duration::from_secs(300)));
+        assert_eq!(freshness.deliveries, Some(Duration::from_secs(300)));
+        assert_eq!(freshness.audit_round, Some(Duration::from_secs(604_800)));
+    }
+
+    #[test]
+    fn zero_switches_a_layer_off() {
+        let off = "[downloader]\nsweep_interval_s = 0\ndeliveries_interval_s = 0\naudit_round_s = 0";
+        let freshness = read(off, &[]).unwrap().freshness;
+        assert_eq!(
+            (freshness.sweep, freshness.deliveries, freshness.audit_round),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -138,6 +193,11 @@ mod tests {
             ("slots = 0", "[downloader] slots is not between 1 and 100"),
             ("backfill_slots = 101", "[downloader] backfill_slots is not between"),
             ("max_body_mb = 0", "[downloader] max_body_mb is not between"),
+            (
+                "audit_percent = 0",
+                "[downloader] audit_percent is not between 1 and 100",
+            ),
+            ("sweep_interval_s = -1", "[downloader]"),
             ("slotz = 3", "slotz"),
             ("confirm_delay_s = -1", "[downloader]"),
         ] {

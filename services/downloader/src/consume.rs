@@ -7,7 +7,7 @@ use bugstream_kit::broker::Broker;
 use bugstream_kit::consume::{Handler, Lease, Options, Outcome, Received, consume};
 use bugstream_kit::dead_letter::Kind;
 use bugstream_kit::service::Context;
-use bugstream_proto::topology::{DOWNLOADER_BACKFILL, DOWNLOADER_LIVE};
+use bugstream_proto::topology::{DOWNLOADER_BACKFILL, DOWNLOADER_LIVE, DOWNLOADER_TASKS};
 use bugstream_proto::{IssueId, Lane, Verb, v1};
 use bugstream_telemetry::{names, propagation};
 use tracing::{Instrument, Span};
@@ -19,7 +19,7 @@ use crate::download::download;
 use crate::failure::Failure;
 use crate::fetch::Source;
 use crate::request::{Request, Waiting};
-use crate::stale;
+use crate::{stale, tasks};
 
 /// Works both lanes until a stop. Each has slots of its own, so that a backfill never takes a live request's place.
 pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, context: Context) -> anyhow::Result<()> {
@@ -34,9 +34,10 @@ pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, con
         consume(broker, backfill, handler, &context),
         stale::watch(broker, &deps, &context),
         deps.quotas.watch(&deps.clients, &context),
+        tasks::work(broker, config, Arc::clone(&deps), &context),
     );
     // Whatever stopped a lane is now the business of whoever leads next.
-    for spec in [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL] {
+    for spec in [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL, DOWNLOADER_TASKS] {
         context.health.up(spec.name);
     }
     worked.map(drop)

@@ -28,6 +28,8 @@ use crate::quotas::Quotas;
 pub(crate) struct Deps {
     pub(crate) clients: Clients,
     pub(crate) quotas: Quotas,
+    /// How far sweeps, audits, repairs and backfills got.
+    pub(crate) watermarks: Watermarks,
     pub(crate) objects: Objects,
     pub(crate) log: Log,
     pub(crate) requests: Requests,
@@ -40,6 +42,8 @@ pub(crate) struct Deps {
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
     pub(crate) trouble: Trouble,
+    /// As [`Self::trouble`], for what the credentials may not read.
+    pub(crate) refused: Trouble,
     pub(crate) seen: SeenRepositories,
     pub(crate) doubts: Doubts,
     pub(crate) turns: Turns,
@@ -70,7 +74,8 @@ impl Deps {
         Ok(Self {
             clients: Clients::new(&github, &config.repositories, context.clock.clone())
                 .context("the client of GitHub")?,
-            quotas: Quotas::new(buckets.watermarks),
+            quotas: Quotas::new(buckets.watermarks.clone()),
+            watermarks: buckets.watermarks,
             objects,
             log: Log::new(jetstream.clone(), context.clock.clone()),
             requests: Requests::new(jetstream.clone()),
@@ -83,6 +88,7 @@ impl Deps {
             clock: context.clock.clone(),
             chance: context.chance.clone(),
             trouble: Trouble::default(),
+            refused: Trouble::default(),
             seen: SeenRepositories::default(),
             doubts: Doubts::new(context.health.clone()),
             turns: Turns::default(),

@@ -12,11 +12,18 @@
 //! The steps, one a file: [`leader`] decides whether this process works, [`consume`] takes a request, [`download`] is
 //! the story of one, told by [`known`], [`fetch`], [`store`], [`publish`] and [`deletion`]; [`queue`] looks at other requests of
 //! the same issue, [`stale`] clears away schedules that never fire, and [`failure`] says what a failed step leads to.
+//!
+//! Nobody asks for [`tasks`]: [`deliveries`], [`sweep`] and [`audit`] find what webhooks did not bring, [`backfill`] brings
+//! everything.
 
+mod audit;
+mod backfill;
 mod cause;
 mod config;
 mod consume;
+mod cursor;
 mod deletion;
+mod deliveries;
 mod deps;
 mod download;
 mod failure;
@@ -28,8 +35,11 @@ mod publish;
 mod queue;
 mod quotas;
 mod request;
+mod spending;
 mod stale;
 mod store;
+mod sweep;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +52,7 @@ use bugstream_kit::service::{Context, listen, serve};
 use bugstream_kit::validators::Validators;
 use bugstream_kit::watermarks::Watermarks;
 
-pub use config::Config;
+pub use config::{Config, Freshness};
 
 use deps::{Buckets, Deps};
 

@@ -83,7 +83,9 @@ impl Record {
     }
 }
 
-fn stands_for(sha256: &str, object: &v1::StoredObject) -> bool {
+/// Whether a hash as a record keeps it is that of an object.
+#[must_use]
+pub fn stands_for(sha256: &str, object: &v1::StoredObject) -> bool {
     sha256 == hex::encode(&object.sha256)
 }
 

@@ -116,9 +116,17 @@ impl Requests {
         now: OffsetDateTime,
         waits: Waits,
     ) -> Result<Queued, PublishError> {
-        let debounce = self.debounce(issue, cause.clone(), now + waits.quiet);
-        let deadline = self.deadline(issue, cause, now + waits.longest);
-        let ((), deadline) = tokio::try_join!(debounce, deadline)?;
+        let (debounce, deadline) = (Verb::Debounce.of(issue), Verb::Deadline.of(issue));
+        let mut debounced = headers_of(&cause, &debounce);
+        let mut at_the_latest = HeaderMap::new();
+        let target = Verb::Download.of(issue);
+        header::schedule(&mut debounced, now + waits.quiet, &target);
+        header::schedule(&mut at_the_latest, now + waits.longest, &target);
+        let payload = request(issue, cause);
+        let ((), deadline) = tokio::try_join!(
+            self.send(&debounce, debounced, payload.clone()),
+            self.send_if_empty(&deadline, at_the_latest, payload)
+        )?;
         Ok(deadline)
     }
 

@@ -30,7 +30,7 @@ pub struct Unavailable(String);
 /// Publishes requests, once there is a broker.
 #[derive(Debug)]
 pub struct Publisher {
-    broker: OnceLock<Broker>,
+    connected: OnceLock<(Broker, Requests)>,
     context: Context,
     waits: Waits,
 }
@@ -40,7 +40,7 @@ impl Publisher {
     #[must_use]
     pub fn new(config: &Config, context: &Context) -> Self {
         Self {
-            broker: OnceLock::new(),
+            connected: OnceLock::new(),
             context: context.clone(),
             waits: Waits {
                 quiet: config.inactivity_delay,
@@ -56,8 +56,9 @@ impl Publisher {
     pub async fn connect(&self, nats: &bugstream_kit::config::Nats) -> anyhow::Result<()> {
         match Broker::connect(nats, &self.context).await {
             Ok(broker) => {
+                let requests = Requests::new(broker.jetstream.clone());
                 // A second call would find the same broker.
-                let _ = self.broker.set(broker);
+                let _ = self.connected.set((broker, requests));
                 Ok(())
             }
             Err(_) if self.context.stop.is_asked() => Ok(()),
@@ -87,9 +88,8 @@ impl Publisher {
     }
 
     async fn attempt(&self, queue: &Queue) -> Result<(), String> {
-        let broker = self.broker.get().ok_or("connecting")?;
-        let requests = Requests::new(broker.jetstream.clone());
-        let stored = queue.issues.iter().map(|issue| self.request(&requests, issue, queue));
+        let (_, requests) = self.connected.get().ok_or("connecting")?;
+        let stored = queue.issues.iter().map(|issue| self.request(requests, issue, queue));
         try_join_all(stored).await.map(drop).map_err(|error| error.to_string())
     }
 
@@ -116,7 +116,7 @@ impl Publisher {
 
     /// Sends what is buffered before the process ends.
     pub async fn flush(&self) {
-        if let Some(broker) = self.broker.get() {
+        if let Some((broker, _)) = self.connected.get() {
             broker.flush().await;
         }
     }

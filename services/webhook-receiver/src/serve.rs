@@ -19,6 +19,7 @@ use bugstream_proto::v1;
 use bugstream_telemetry::{metrics, names};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -100,7 +101,8 @@ fn router(receiver: Receiver) -> Router {
 
 /// What became of a delivery.
 enum Answer {
-    Queued(Queue),
+    /// Its requests are stored, for the issues of these names, with a space between.
+    Queued(Queue, String),
     Ignored(&'static str),
 }
 
@@ -156,9 +158,10 @@ impl Receiver {
         match decision {
             Decision::Ignore(why) => Ok(Answer::Ignored(why)),
             Decision::Queue(queue) => {
-                record(&queue);
+                let issue = names_of(&queue);
+                record(&queue.delivery, &issue);
                 self.publisher.publish(&queue, deadline).await?;
-                Ok(Answer::Queued(queue))
+                Ok(Answer::Queued(queue, issue))
             }
         }
     }
@@ -269,24 +272,33 @@ async fn discard(mut stream: BodyDataStream, deadline: Instant) {
     }
 }
 
-fn record(queue: &Queue) {
+/// Tells the span what was found. The log line at the end stands in it, and so has it too.
+fn record(delivery: &v1::Delivery, issue: &str) {
     let v1::Delivery {
         event,
         action,
         delivery_id,
         ..
-    } = &queue.delivery;
-    let issue = names_of(queue).join(" ");
+    } = delivery;
     tracing::record_all!(tracing::Span::current(), event, action, delivery = delivery_id, issue);
 }
 
-fn names_of(queue: &Queue) -> Vec<String> {
-    queue.issues.iter().map(ToString::to_string).collect()
+fn names_of(queue: &Queue) -> String {
+    let names: Vec<_> = queue.issues.iter().map(ToString::to_string).collect();
+    names.join(" ")
+}
+
+#[derive(Serialize)]
+struct Queued<'a> {
+    queued: Vec<&'a str>,
 }
 
 fn respond(answer: &Result<Answer, Refusal>) -> Response {
     match answer {
-        Ok(Answer::Queued(queue)) => (StatusCode::ACCEPTED, Json(json!({"queued": names_of(queue)}))).into_response(),
+        Ok(Answer::Queued(_, issue)) => {
+            let queued = issue.split(' ').collect();
+            (StatusCode::ACCEPTED, Json(Queued { queued })).into_response()
+        }
         Ok(Answer::Ignored(_)) => StatusCode::NO_CONTENT.into_response(),
         Err(refusal) => {
             let mut response = (refusal.status(), Json(json!({"error": refusal.to_string()}))).into_response();
@@ -320,15 +332,8 @@ impl Refusal {
 /// Logs and counts a delivery, once.
 fn note(answer: &Result<Answer, Refusal>) {
     let result = match answer {
-        Ok(Answer::Queued(queue)) => {
-            let v1::Delivery {
-                event,
-                action,
-                delivery_id,
-                ..
-            } = &queue.delivery;
-            let issue = names_of(queue).join(" ");
-            tracing::info!(issue, event, action, delivery = delivery_id, when = ?queue.when, "queued a webhook");
+        Ok(Answer::Queued(queue, issue)) => {
+            tracing::info!(issue, when = ?queue.when, "queued a webhook");
             names::WebhookResult::Accepted
         }
         Ok(Answer::Ignored(why)) => {

@@ -2,7 +2,7 @@
 //!
 //! The published type of a timeline is a union so open that nearly any object fits. [`EVENTS`] is the project's own table of
 //! which schema each event has; a test holds it against the published union. Every schema is *closed* here: a property that
-//! is not published does not fit. (No schema in use is composed by `allOf`, which closing would break.)
+//! is not published does not fit. What is composed by `allOf` is merged first, or closing would break it.
 
 use std::collections::BTreeSet;
 
@@ -142,6 +142,7 @@ fn parts(schema: &Value) -> impl Iterator<Item = &Value> {
     properties
         .chain(single)
         .chain(alternatives(schema).into_iter().flatten())
+        .chain(schema.get("allOf").and_then(Value::as_array).into_iter().flatten())
 }
 
 fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
@@ -152,6 +153,10 @@ fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
 fn translated(schema: &Value) -> Value {
     if let Some(name) = referred(schema) {
         return json!({"$ref": format!("#/$defs/{name}")});
+    }
+    if let Some(all) = schema.get("allOf").and_then(Value::as_array) {
+        let whole = all.iter().fold(json!({}), |whole, part| merged(&whole, part));
+        return translated(&whole);
     }
     let Some(schema) = schema.as_object() else {
         return schema.clone();
@@ -165,6 +170,37 @@ fn translated(schema: &Value) -> Value {
     } else {
         Value::Object(out)
     }
+}
+
+/// What fits both: properties and what is required of either; of other keywords those of the second.
+fn merged(first: &Value, second: &Value) -> Value {
+    let mut whole = first.clone();
+    for (key, value) in second.as_object().into_iter().flatten() {
+        let known = first.get(key);
+        whole[key] = match (key.as_str(), known) {
+            ("properties", Some(known)) => merged_properties(known, value),
+            ("required", Some(known)) => either(known, value),
+            _ => value.clone(),
+        };
+    }
+    whole
+}
+
+/// The names of two lists, each once.
+fn either(first: &Value, second: &Value) -> Value {
+    let names = [first, second].into_iter().filter_map(Value::as_array).flatten();
+    let names: BTreeSet<&str> = names.filter_map(Value::as_str).collect();
+    json!(names)
+}
+
+fn merged_properties(first: &Value, second: &Value) -> Value {
+    let mut all = first.clone();
+    for (name, property) in second.as_object().into_iter().flatten() {
+        all[name] = first
+            .get(name)
+            .map_or_else(|| property.clone(), |known| merged(known, property));
+    }
+    all
 }
 
 /// Where there is one type, null becomes a second one: a mismatch then names the property, not the whole object.
@@ -192,7 +228,6 @@ fn keyword(key: &str, value: &Value) -> Option<(String, Value)> {
         }
         "items" | "additionalProperties" => translated(value),
         "oneOf" | "anyOf" => all(value)?,
-        "allOf" => panic!("a schema composed by allOf can not be closed"),
         "properties" => {
             let properties = value.as_object()?.iter();
             Value::Object(

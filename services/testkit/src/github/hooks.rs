@@ -61,6 +61,8 @@ pub(super) struct Made {
 /// What came back.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
+    /// Whether there was one.
+    pub(super) came: bool,
     pub(super) code: u16,
     pub(super) status: String,
     pub(super) took_s: f64,
@@ -72,6 +74,7 @@ impl Answer {
     /// What GitHub notes where no answer came.
     pub(super) fn none(code: u16, status: &str, took_s: f64) -> Self {
         Self {
+            came: false,
             code,
             status: status.to_owned(),
             took_s,

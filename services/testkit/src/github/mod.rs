@@ -18,6 +18,7 @@ mod hooks;
 mod jwt;
 mod limits;
 mod page;
+mod pull;
 mod repositories;
 mod requests;
 mod seed;
@@ -364,7 +365,7 @@ impl Simulator {
     async fn deliver(&self, mut delivery: Delivery, target: &Target) -> Delivery {
         let headers = delivery.headers(target);
         let answer = webhook::deliver(&self.inner.client, &target.hook.url, &headers, delivery.body.clone()).await;
-        delivery.status = (!answer.headers.is_empty()).then_some(answer.code);
+        delivery.status = answer.came.then_some(answer.code);
         let mut world = self.inner.world();
         let now = world.now();
         world.ledger.note(target, delivery.clone(), headers, answer, now);

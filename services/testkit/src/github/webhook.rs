@@ -8,6 +8,7 @@ use sha2::Sha256;
 
 use super::history::{Change, Draft};
 use super::hooks::{Answer, Target};
+use super::pull;
 use super::shapes::{self, RepoRef};
 
 /// GitHub waits this long for an answer.
@@ -111,6 +112,7 @@ async fn came(answer: reqwest::Response, took_s: f64) -> Answer {
         format!("Invalid HTTP Response: {code}")
     };
     Answer {
+        came: true,
         code,
         status,
         took_s,
@@ -179,6 +181,8 @@ fn action(repo: &RepoRef, after: &Draft, change: &Change) -> Option<(&'static st
         Change::Milestone(title) => with("milestoned", "milestone", shapes::milestone(repo, title)),
         Change::Lock(_) => issues("locked"),
         Change::Unlock => issues("unlocked"),
+        // A pull request has no type.
+        Change::Type(_) if after.issue.contains_key("pull_request") => None,
         Change::Type(name) => with("typed", "type", shapes::issue_type(name)),
         _ => None,
     }
@@ -213,9 +217,9 @@ pub(super) fn payload(
     let pull = event == "issues" && issue.issue.contains_key("pull_request");
     if pull {
         payload.insert("number".into(), issue.issue["number"].clone());
-        payload.insert("pull_request".into(), pull_request(issue));
+        payload.insert("pull_request".into(), pull::request(repo, issue));
     } else {
-        payload.insert("issue".into(), Value::Object(issue.issue.clone()));
+        payload.insert("issue".into(), told(issue));
     }
     payload.insert("repository".into(), Value::Object(shapes::repository(repo)));
     payload.insert("organization".into(), organization(repo));
@@ -224,11 +228,13 @@ pub(super) fn payload(
     (if pull { "pull_request" } else { event }, bytes)
 }
 
-fn pull_request(issue: &Draft) -> Value {
-    let mut pull = issue.issue.clone();
-    let urls = shapes::map(pull.remove("pull_request").unwrap_or_default());
-    pull.extend(urls);
-    Value::Object(pull)
+/// What an issue has for who asks, and no payload has.
+const NOT_TOLD: &[&str] = &["closed_by", "parent_issue_url"];
+
+fn told(issue: &Draft) -> Value {
+    let mut issue = issue.issue.clone();
+    issue.retain(|key, _| !NOT_TOLD.contains(&key.as_str()));
+    Value::Object(issue)
 }
 
 fn organization(repo: &RepoRef) -> Value {

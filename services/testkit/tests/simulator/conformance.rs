@@ -23,12 +23,18 @@ static VALIDATORS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
         "basic-error",
         "validation-error",
         "rate-limit-overview",
+        "hook",
+        "hook-delivery-item",
+        "hook-delivery",
+        "integration",
+        "installation",
+        "installation-token",
     ];
     let names: BTreeSet<&str> = EVENTS.iter().map(|(_, schema)| *schema).chain(whole).collect();
     names.into_iter().map(|name| (name, validator(name))).collect()
 });
 
-fn validator(name: &str) -> Validator {
+pub(super) fn validator(name: &str) -> Validator {
     jsonschema::options()
         .should_validate_formats(true)
         .build(&schemas::json_schema(name))
@@ -37,7 +43,11 @@ fn validator(name: &str) -> Validator {
 
 /// What does not fit; empty where all does.
 fn mismatches(schema: &str, value: &Value) -> Vec<String> {
-    VALIDATORS[schema]
+    mismatches_of(&VALIDATORS[schema], schema, value)
+}
+
+pub(super) fn mismatches_of(validator: &Validator, schema: &str, value: &Value) -> Vec<String> {
+    validator
         .iter_errors(value)
         .map(|error| {
             format!(
@@ -49,7 +59,7 @@ fn mismatches(schema: &str, value: &Value) -> Vec<String> {
         .collect()
 }
 
-fn fits(schema: &str, value: &Value) {
+pub(super) fn fits(schema: &str, value: &Value) {
     let wrong = mismatches(schema, value);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -302,7 +312,7 @@ async fn every_answer_over_the_whole_seed_fits() {
 }
 
 /// One of each kind of change.
-fn changes(other: &Value) -> Vec<Change> {
+pub(super) fn changes(other: &Value) -> Vec<Change> {
     let (text, other) = (str::to_owned, || Box::new(other.clone()));
     vec![
         Change::Title(text("New title")),
@@ -335,10 +345,11 @@ fn changes(other: &Value) -> Vec<Change> {
         Change::Close(text("duplicate")),
         Change::Reopen,
         Change::Merge,
+        Change::Discussion,
     ]
 }
 
-async fn a_pull_request(sim: &Simulator) -> u64 {
+pub(super) async fn a_pull_request(sim: &Simulator) -> u64 {
     let is_pull = |number: &u64| sim.issue(*number).unwrap().get("pull_request").is_some();
     let open = |number: &u64| sim.issue(*number).unwrap()["state"] == "open";
     sim.numbers()

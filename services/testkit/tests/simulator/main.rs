@@ -5,10 +5,12 @@
 )]
 
 mod answers;
+mod apps;
 mod client;
 mod conditional;
 mod conformance;
 mod edits;
+mod hooks;
 mod lists;
 mod program;
 mod recorded;
@@ -16,6 +18,8 @@ mod seed;
 mod servers;
 mod state;
 mod storm;
+mod timelines;
+mod tokens;
 mod webhooks;
 
 use bugstream_testkit::github::{Options, Simulator};
@@ -28,6 +32,9 @@ struct Client {
     base: String,
 }
 
+/// The repository that a simulator has unless told otherwise.
+const REPOSITORY: &str = "/repos/bugstream-demo/web-bugs";
+
 /// An answer, read.
 #[derive(Debug)]
 struct Answer {
@@ -39,6 +46,12 @@ struct Answer {
 impl Answer {
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// Status and message of an error.
+    fn error(&self) -> (u16, String) {
+        let message = self.json()["message"].as_str().unwrap_or_default().to_owned();
+        (self.status, message)
     }
 
     fn header(&self, name: &str) -> &str {
@@ -84,6 +97,11 @@ impl Client {
             headers,
             text: response.text().await.unwrap(),
         }
+    }
+
+    async fn as_token(&self, path: &str, token: &str) -> Answer {
+        self.get_with(path, &[("authorization", &format!("Bearer {token}"))])
+            .await
     }
 
     async fn issue(&self, rest: &str) -> Answer {

@@ -58,7 +58,8 @@ pub(super) async fn answer(
         let mut ask = Ask::read(&method, &uri, &headers, &world.base_path);
         ask.holder = world.credentials.holder(&ask.credential);
         let (reply, late) = decide(&ask, &mut world);
-        (ask, reply, late)
+        let enterprise = !world.base_path.is_empty();
+        (ask, if enterprise { reply.of_enterprise() } else { reply }, late)
     };
     if late > 0 {
         tokio::time::sleep(Duration::from_millis(late)).await;

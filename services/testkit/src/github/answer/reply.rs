@@ -89,6 +89,11 @@ impl Reply {
         Self::json(body).with("content-type", content_type.to_owned())
     }
 
+    /// An Enterprise Server says which one it is.
+    pub(super) fn of_enterprise(self) -> Self {
+        self.with("x-github-enterprise-version", "3.19.1".to_owned())
+    }
+
     pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self

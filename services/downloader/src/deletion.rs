@@ -89,6 +89,7 @@ async fn note_first_sign(
 
 /// The issue is there: whatever spoke for its deletion is void.
 pub(crate) async fn is_there(request: &Request<'_>, deps: &Deps) -> Result<(), Failure> {
+    deps.refused.over();
     deps.doubts.lift(request.issue);
     if deps.deletions.evidence(request.issue).await?.is_some() {
         tracing::info!(issue = %request.issue, "the issue is there after all");

@@ -108,30 +108,36 @@ async fn github(error: GithubError, why: String, issue: &IssueId, deps: &Deps) -
 const TOKEN: &str =
     "set a valid token (GITHUB_PERSONAL_ACCESS_TOKEN, or token in [github]) or mend the App ([github.app])";
 
-/// One issue that may not be read must not stop all others; a token that may read none must, even where it may see the
-/// repository.
+/// Issues that may not be read must not hold up others, however many they are. Where none may be read, though the
+/// repository may be seen, readiness says so.
 async fn forbidden(why: String, issue: &IssueId, deps: &Deps) -> Outcome {
     let repo = issue.repo();
     let why = format!("{why}: the token needs the right to read the issues of {repo}");
-    match deps.client(repo, Priority::Live).repository(repo).await {
-        Ok(RepoAnswer::Found(_)) => deps.trouble.with(issue, why),
-        Ok(RepoAnswer::NotFound) | Err(GithubError::Forbidden { .. } | GithubError::Unauthorized { .. }) => {
-            repository_away(repo, why, deps)
+    if !deps.seen.lately(repo) {
+        match deps.client(repo, Priority::Live).repository(repo).await {
+            Ok(RepoAnswer::Found(_)) => deps.seen.note(repo),
+            Ok(RepoAnswer::NotFound) | Err(GithubError::Forbidden { .. } | GithubError::Unauthorized { .. }) => {
+                return repository_away(repo, why, deps);
+            }
+            Err(error @ GithubError::Limited { after, .. }) => {
+                return limited(after, error.to_string(), repo, deps).await;
+            }
+            Err(error) => return deps.trouble.with(issue, error.to_string()),
         }
-        Err(error @ GithubError::Limited { after, .. }) => limited(after, error.to_string(), repo, deps).await,
-        Err(error) => deps.trouble.with(issue, error.to_string()),
     }
+    if deps.refused.is_general(issue) {
+        deps.doubts.raise(repo, &why);
+    }
+    Outcome::retry(why)
 }
 
 /// One issue that is too large would be so again, so it is put aside; several in a row are no issues.
 fn too_large(why: String, issue: &IssueId, deps: &Deps) -> Outcome {
-    match deps.trouble.with(issue, why.clone()) {
-        Outcome::Retry { .. } => Outcome::reject(
-            Kind::Other,
-            format!("{why}: raise max_body_mb in section [downloader], then queue it again"),
-        ),
-        away => away,
+    if deps.trouble.is_general(issue) {
+        return Outcome::away(why);
     }
+    let fix = "raise max_body_mb in section [downloader], then queue it again";
+    Outcome::reject(Kind::Other, format!("{why}: {fix}"))
 }
 
 /// Nothing of the repository can be had. Where it is the only one, nothing is asked for until that is mended.

@@ -21,15 +21,20 @@ pub(crate) struct Trouble(Mutex<HashSet<IssueId>>);
 impl Trouble {
     /// Notes a failure: the message alone tries again, or everything waits.
     pub(crate) fn with(&self, issue: &IssueId, why: String) -> Outcome {
+        if self.is_general(issue) {
+            Outcome::away(why)
+        } else {
+            Outcome::retry(why)
+        }
+    }
+
+    /// Notes a failure, and says whether it is more than this issue's own.
+    pub(crate) fn is_general(&self, issue: &IssueId) -> bool {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.len() < AWAY_AFTER {
             failed.insert(issue.clone());
         }
-        if failed.len() < AWAY_AFTER {
-            Outcome::retry(why)
-        } else {
-            Outcome::away(why)
-        }
+        failed.len() >= AWAY_AFTER
     }
 
     /// GitHub gave a whole answer.
@@ -167,9 +172,10 @@ mod tests {
     async fn an_issue_is_worked_on_once_at_a_time_and_others_meanwhile() {
         let issue = |number| RepoName::new("a", "b").unwrap().issue(number).unwrap();
         let turns = Turns::default();
-        let first = turns.wait(&issue(1)).await;
+        let one = issue(1);
+        let first = turns.wait(&one).await;
         drop(turns.wait(&issue(2)).await);
-        let mut second = Box::pin(turns.wait(&issue(1)));
+        let mut second = Box::pin(turns.wait(&one));
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(first);
         drop(second.await);

@@ -144,6 +144,85 @@ async fn an_issue_is_not_gone_while_no_other_answers() {
     .await;
     assert_eq!(stage.newest(1).await.unwrap(), before);
     assert_eq!(stage.deletions.evidence(&issue(1)).await.unwrap(), None);
+    let why = downloader.away("issues of bugstream-demo/web-bugs").await;
+    assert!(why.contains("nothing deleted"), "{why}");
+
+    // Any issue that answers is a witness, also one that the log did not know before.
+    stage.download_live(3).await;
+    downloader.ready().await;
+    buried(&stage, 1, &before, Confirmation::Webhook).await;
+    downloader.end().await;
+}
+
+#[tokio::test]
+async fn when_very_many_are_gone_the_one_that_answered_last_is_the_witness() {
+    let stage = Stage::set().await;
+    let config = Config {
+        deletions_per_hour: 2,
+        ..stage.config()
+    };
+    let downloader = stage.start_with(config);
+    // More than are asked as witnesses, at both ends of the log.
+    let known = [1, 2, 3, 4, 5, 6, 20, 7, 8, 9, 10, 11, 12];
+    for number in known {
+        stage.download(number).await;
+    }
+    stage.ask(20).await;
+    for number in known.into_iter().filter(|number| *number != 20) {
+        stage.github.delete(number).await.unwrap();
+    }
+    for number in [1, 2, 3] {
+        stage.webhook(number, "deleted").await;
+    }
+    let why = downloader.away("deletions").await;
+    assert!(why.contains("queue-cli deletions"), "{why}");
+    stage.idle().await;
+    let left = async |number| stage.keys(number).await;
+    assert_eq!([left(1).await, left(2).await, left(3).await].iter().sum::<usize>(), 2);
+    downloader.end().await;
+}
+
+#[tokio::test]
+async fn an_issue_that_became_a_discussion_is_closed_and_not_deleted() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.github.convert_to_discussion(1).await.unwrap();
+    let event = stage.download(1).await;
+    assert!(event.sequence > before.sequence);
+    stage.holds_what_github_has(1, &event).await;
+    downloader.end().await;
+}
+
+#[tokio::test]
+async fn a_repository_that_nobody_may_see_any_more_stops_the_work_until_it_is_back() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = [stage.download(1).await, stage.download(2).await];
+    stage.github.hide_repository("bugstream-demo/web-bugs", true);
+    stage.webhook(1, "deleted").await;
+    stage.queue(2).await;
+    let why = downloader.away("downloader-live").await;
+    assert!(why.contains("the token may not see it"), "{why}");
+    assert_eq!(stage.waiting(Verb::Download).await, 2, "nothing is acked");
+    stage.github.hide_repository("bugstream-demo/web-bugs", false);
+    stage.idle().await;
+    downloader.ready().await;
+    assert_eq!([stage.newest(1).await.unwrap(), stage.newest(2).await.unwrap()], before);
+    downloader.end().await;
+}
+
+#[tokio::test]
+async fn an_issue_that_went_where_nobody_may_look_leaves_a_tombstone_without_a_place() {
+    let stage = Stage::set().await;
+    let downloader = stage.start();
+    let before = stage.download(1).await;
+    stage.download(2).await;
+    stage.github.transfer(1, "bugstream-demo/secret").await.unwrap();
+    stage.github.hide_repository("bugstream-demo/secret", true);
+    stage.webhook(1, "transferred").await;
+    let event = buried(&stage, 1, &before, Confirmation::Webhook).await;
+    assert_eq!((deleted(&event).status, deleted(&event).moved_to.clone()), (301, None));
     downloader.end().await;
 }
 

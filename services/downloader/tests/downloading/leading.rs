@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::stage::{PATIENCE, Stage};
 
 /// Waits until somebody leads, and says who.
-async fn leader(stage: &Stage) -> bytes::Bytes {
+pub(crate) async fn leader(stage: &Stage) -> bytes::Bytes {
     let leases = stage.broker.jetstream.get_key_value(topology::LEASES).await;
     let leases = leases.expect("the bucket is there");
     wait::until("somebody leads", PATIENCE, || async {

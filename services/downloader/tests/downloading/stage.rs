@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Stream;
-use bugstream_downloader::{Config, run};
+use bugstream_downloader::{Config, Freshness, run};
 use bugstream_kit::broker::Broker;
 use bugstream_kit::config::{self, Settings};
 use bugstream_kit::deletions::Deletions;
@@ -12,6 +12,7 @@ use bugstream_kit::log::{Log, Logged};
 use bugstream_kit::objects::Objects;
 use bugstream_kit::requests::Requests;
 use bugstream_kit::service::Context;
+use bugstream_kit::watermarks::Watermarks;
 use bugstream_proto::{Change, Downloaded, IssueId, RepoName, Verb, topology, v1};
 use bugstream_testkit::github::{Options, Simulator};
 use bugstream_testkit::nats::Nats;
@@ -124,6 +125,13 @@ impl Stage {
         Config {
             // Time enough for what a test does between the first sign and the second look.
             confirm_delay: Duration::from_secs(4),
+            // Nobody asks but the test.
+            freshness: Freshness {
+                sweep: None,
+                deliveries: None,
+                audit_round: None,
+                ..config.freshness
+            },
             ..config
         }
     }
@@ -174,6 +182,19 @@ impl Stage {
             self.newest(number).await.filter(|newest| newest.sequence > sequence)
         })
         .await
+    }
+
+    /// Queues an issue and waits for its event, whatever else waits.
+    pub(crate) async fn download_live(&self, number: u64) -> Logged {
+        let before = self.newest(number).await.map_or(0, |newest| newest.sequence);
+        self.queue(number).await;
+        self.event_after(number, before).await
+    }
+
+    /// What the bucket of watermarks keeps of every credential's quota.
+    pub(crate) async fn kept_quotas(&self) -> Vec<serde_json::Value> {
+        let watermarks = Watermarks::open(&self.broker).await.expect("the bucket is there");
+        watermarks.quotas().await.expect("the bucket answers")
     }
 
     /// Queues an issue and waits for its event.

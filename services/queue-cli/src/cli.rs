@@ -153,7 +153,8 @@ Examples:
   queue-cli backfill --cancel
 
 The downloader does the work: Ctrl-C ends only the following, and the same command follows again.
-One that was cancelled or done begins anew. Webhooks go first, and keep a share of the quota.")]
+One that was cancelled or done begins anew. Webhooks go first, and keep a share of the quota.
+Exit code 0 says that it is done (or was asked for, with --detach), 1 that it is not, or not yet.")]
 pub struct Backfill {
     /// Only issues that were updated since: a day or a time, in UTC unless it says otherwise
     #[arg(long, value_name = "DATE", value_parser = date)]

@@ -129,9 +129,19 @@ pub(crate) async fn stored(broker: &Broker, deps: &Deps) -> Result<Vec<Credentia
     let failed = |error: WatermarkError| Failure::failed(error.to_string());
     let marks = Watermarks::open(broker).await.map_err(failed)?;
     let now = deps.context().clock.now();
-    let states: Vec<QuotaState> = marks.quotas().await.map_err(failed)?;
+    let states = current(marks.quotas().await.map_err(failed)?, deps);
     let of = |state| Credential::of(state, Known::Nothing, now);
     Ok(states.into_iter().map(of).collect())
+}
+
+/// Without those that were taken out of the configuration, as far as this program's own tells: it may have none.
+fn current(mut states: Vec<QuotaState>, deps: &Deps) -> Vec<QuotaState> {
+    let configured = deps.clients().map(|clients| clients.quotas()).unwrap_or_default();
+    let is_configured = |state: &QuotaState| configured.iter().any(|other| other.label == state.label);
+    if states.iter().any(is_configured) {
+        states.retain(is_configured);
+    }
+    states
 }
 
 /// What GitHub says of the credentials of this program's own client, which costs nothing.
@@ -143,4 +153,68 @@ pub(crate) async fn of_client(client: &Client, deps: &Deps) -> Result<Vec<Creden
     let now = deps.context().clock.now();
     let of = |state| Credential::of(state, Known::Unlimited, now);
     Ok(states.into_iter().map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use bugstream_kit::config::Settings;
+    use bugstream_kit::service::Context;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
+
+    fn state(label: &str) -> QuotaState {
+        QuotaState {
+            label: label.to_owned(),
+            limit: Some(5_000),
+            remaining: Some(17),
+            reset: Some(datetime!(2026-11-21 12:10 UTC)),
+            closed_until: Some(datetime!(2026-11-21 11:59 UTC)),
+            set_aside: None,
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_read_by_the_time_it_is_now() {
+        let at = |now| Credential::of(state("token-1a2b3c4d"), Known::Nothing, now);
+        assert_eq!(at(NOW).text(), "token-1a2b3c4d: 17 of 5,000 left, resets in 10 min");
+        let later = at(NOW + Duration::from_secs(600));
+        assert_eq!(
+            later.text(),
+            "token-1a2b3c4d: 5,000 of 5,000 left, resets in 1 h",
+            "its hour is over"
+        );
+        let silent = QuotaState {
+            limit: None,
+            ..state("anonymous")
+        };
+        let unlimited = Credential::of(silent.clone(), Known::Unlimited, NOW);
+        assert_eq!(unlimited.text(), "anonymous: no limit");
+        assert_eq!(unlimited.supply(), Some(Quota::unlimited()));
+        let unused = Credential::of(silent, Known::Nothing, NOW);
+        assert_eq!(unused.supply(), Some(Quota::full(ANONYMOUS)));
+    }
+
+    #[test]
+    fn a_token_that_was_taken_out_is_not_shown() {
+        let environment = |name: &str| (name == "GITHUB_PERSONAL_ACCESS_TOKEN").then(|| "a-token".to_owned());
+        let settings = Settings::load(None, environment, &[]).expect("well-formed");
+        let deps = Deps::new(settings, None, Context::new("queue-cli"));
+        let ours = deps.clients().expect("a client").quotas().remove(0).label;
+        let labels = |stored: &[&str]| {
+            let states = stored.iter().map(|label| state(label)).collect();
+            current(states, &deps)
+                .into_iter()
+                .map(|state| state.label)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(labels(&[&ours, "token-00000000"]), [ours.clone()]);
+        assert_eq!(
+            labels(&["token-00000000"]),
+            ["token-00000000"],
+            "this program may have other credentials"
+        );
+    }
 }

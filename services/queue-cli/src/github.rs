@@ -59,7 +59,7 @@ pub(crate) async fn patiently<T>(
         let wait = match ask().await {
             Ok(answer) => return Ok(answer),
             Err(Error::Limited { kind, after }) => {
-                let (seconds, kind) = (after.as_secs(), kind.as_str());
+                let (seconds, kind) = (after.as_secs_f64().ceil(), kind.as_str());
                 progress.show(&format!("GitHub asks to wait {seconds} s ({kind} limit)"));
                 after
             }

@@ -27,6 +27,7 @@ mod deps;
 mod enqueue;
 mod failure;
 mod github;
+mod interrupt;
 mod invocation;
 mod length;
 mod progress;
@@ -51,8 +52,9 @@ pub use report::Report;
 
 use invocation::{Asked, Invocation};
 
-/// Errors only, unless `RUST_LOG` says otherwise: a person reads the result, not the steps.
-const LOG_FILTER: &str = "error";
+/// Errors only, unless `RUST_LOG` says otherwise: a person reads the result, not the steps. What GitHub refuses is said by
+/// the command itself, with the fix.
+const LOG_FILTER: &str = "error,bugstream_github=off";
 
 /// The program: this process's arguments, environment and terminal.
 #[must_use]

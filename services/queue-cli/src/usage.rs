@@ -184,10 +184,10 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r#"
         $ queue-cli
         error: a command is missing
-          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|verify|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|completion; queue-cli --help says more
         $ queue-cli ad download 1
         error: there is no command "ad": did you mean add?
-          usage: queue-cli add|add-range|add-updated-since|length|purge|deletions|verify|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|completion; queue-cli --help says more
         $ queue-cli add
         error: <QUEUE>, <NUMBER>... are missing
           usage: queue-cli add download|index <NUMBER>...
@@ -224,6 +224,21 @@ mod tests {
         $ queue-cli add-updated-since download 2026-01-31 --limit 0
         error: "0" is not a number of issues (a whole number from 1 up)
           usage: queue-cli add-updated-since download <DATE> [--limit <COUNT>]
+        $ queue-cli backfill --since yesterday
+        error: "yesterday" is not a date: write 2026-01-31 or 2026-01-31T12:00:00Z
+          usage: queue-cli backfill [--since <DATE>] [--state open|closed|all] [--dry-run|--detach|--restart|--cancel]
+        $ queue-cli backfill --state opened
+        error: "opened" is not one of open, closed, all
+          usage: queue-cli backfill [--since <DATE>] [--state open|closed|all] [--dry-run|--detach|--restart|--cancel]
+        $ queue-cli backfill --dry-run --cancel
+        error: --dry-run and --cancel do not go together
+          usage: queue-cli backfill [--since <DATE>] [--state open|closed|all] [--dry-run|--detach|--restart|--cancel]
+        $ queue-cli backfill 1 500
+        error: "1" is not understood here
+          usage: queue-cli backfill [--since <DATE>] [--state open|closed|all] [--dry-run|--detach|--restart|--cancel]
+        $ queue-cli status download
+        error: "download" is not understood here
+          usage: queue-cli status [--watch]
         $ queue-cli length everything
         error: "everything" is not one of download, index
           usage: queue-cli length [download|index]

@@ -62,12 +62,14 @@ pub(super) async fn cancel(place: &Place, deps: &Deps) -> Result<Report, Failure
         return Ok(Report::new(text, json!({ "cancelled": false })));
     }
     end(place, deps).await?;
-    let rows = if record.phase == Phase::Running { record.rows } else { 0 };
-    let text = format!(
-        "cancelled the backfill of {} after {}; they stay mirrored",
-        place.repository,
-        counted(rows, "issue")
-    );
+    let (rows, far) = match record.phase {
+        Phase::Running => (
+            record.rows,
+            format!("after {}; they stay mirrored", counted(record.rows, "issue")),
+        ),
+        _ => (0, "before it began".to_owned()),
+    };
+    let text = format!("cancelled the backfill of {} {far}", place.repository);
     Ok(Report::new(text, json!({ "cancelled": true, "rows": rows })))
 }
 

@@ -11,6 +11,7 @@ use crate::cost::{self, Quota};
 use crate::credential::{self, Credential};
 use crate::deps::Deps;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::report::{Report, counted, since, span, thousands};
 use crate::status::downloader;
@@ -27,7 +28,8 @@ pub(super) async fn follow(
     deps: &Deps,
     progress: &mut Progress<'_>,
 ) -> Result<Report, Failure> {
-    let mut end = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupt = Interrupt::listen()?;
+    let mut first = true;
     loop {
         let record = place.record().await?;
         let begun = before.as_ref() != Some(&record.run);
@@ -36,9 +38,14 @@ pub(super) async fn follow(
             Phase::Failed | Phase::Cancelled if begun => return Err(broken_off(&place.repository, &record)),
             _ => {}
         }
-        progress.tell(&line(place, &record, begun, deps).await?);
+        let line = line(place, &record, begun, deps).await?;
+        if std::mem::take(&mut first) {
+            progress.show(&line);
+        } else {
+            progress.tell(&line);
+        }
         tokio::select! {
-            _ = &mut end => return Ok(left_running(&place.repository, &record, begun)),
+            () = interrupt.comes() => return Ok(left_running(&place.repository, &record, begun)),
             () = tokio::time::sleep(AGAIN) => {}
         }
     }
@@ -201,14 +208,14 @@ mod tests {
     #[test]
     fn the_line_says_how_far_how_fast_how_long_and_what_is_left() {
         let token = [token(1_120)];
-        insta::assert_snapshot!(far(&Record::default(), &[], 20), @"");
-        insta::assert_snapshot!(far(&record(2_900, 5), &token, 20), @"");
+        insta::assert_snapshot!(far(&Record::default(), &[], 20), @r#"listing · 0 requests spent"#);
+        insta::assert_snapshot!(far(&record(2_900, 5), &token, 20), @r#"2,900 of 198,412 issues · 9.7 a second · 2 days left · token-1a2b3c4d: 1,120 of 5,000 left, resets in 22 min · 2,929 requests spent"#);
         let selected = Record {
             estimated_rows: 0,
             why: Some("GitHub asks to wait (secondary limit)".to_owned()),
             ..record(50, 1)
         };
-        insta::assert_snapshot!(far(&selected, &token, 20), @"");
+        insta::assert_snapshot!(far(&selected, &token, 20), @r#"50 issues · 0.8 a second · token-1a2b3c4d: 1,120 of 5,000 left, resets in 22 min · 50 requests spent · waits: GitHub asks to wait (secondary limit)"#);
     }
 
     #[test]
@@ -231,16 +238,25 @@ mod tests {
             queued: 3,
             ..record(198_412, 3_000)
         };
-        insta::assert_snapshot!(done(&repository, &whole).render(Output::Human), @"");
-        insta::assert_snapshot!(done(&repository, &whole).render(Output::Json), @"");
+        insta::assert_snapshot!(done(&repository, &whole).render(Output::Human), @r#"
+        mirrored 198,412 issues of webcompat/web-bugs in 2 days with 200,396 requests
+          3 issues could not be fetched at once and went to the queue
+        "#);
+        insta::assert_snapshot!(done(&repository, &whole).render(Output::Json), @r#"{"issues":198412,"phase":"done","queued":3,"repository":"webcompat/web-bugs","requests":200396,"seconds":180000}"#);
         let report = left_running(&repository, &record(2_900, 5), true);
-        insta::assert_snapshot!(report.render(Output::Human), @"");
+        insta::assert_snapshot!(report.render(Output::Human), @r#"
+        the backfill of webcompat/web-bugs goes on without you, at 2,900 issues
+          queue-cli backfill follows it again; queue-cli backfill --cancel ends it
+        "#);
         assert_eq!(report.exit_code(), 1, "it is not done");
         let failed = Record {
             phase: Phase::Failed,
             why: Some("GitHub shows no issues (404)".to_owned()),
             ..record(10, 1)
         };
-        insta::assert_snapshot!(broken_off(&repository, &failed), @"");
+        insta::assert_snapshot!(broken_off(&repository, &failed), @r#"
+        error: the backfill of webcompat/web-bugs failed after 10 issues: GitHub shows no issues (404)
+          queue-cli backfill begins it again; what did not change costs nothing with a token
+        "#);
     }
 }

@@ -59,14 +59,20 @@ mod tests {
 
     #[test]
     fn every_credential_says_what_is_left() {
-        insta::assert_snapshot!(text(&[], Output::Human), @"");
+        insta::assert_snapshot!(text(&[], Output::Human), @r#"
+        a/b                                                       healthy
+          github      nothing sent yet
+        "#);
         let closed = Credential {
             closed: Some(Duration::from_secs(60)),
             ..token("app-7-815")
         };
         let all = [token("token-1a2b3c4d"), closed];
-        insta::assert_snapshot!(text(&all, Output::Human), @"");
-        insta::assert_snapshot!(text(&all, Output::Json), @"");
+        insta::assert_snapshot!(text(&all, Output::Human), @r#"
+        a/b                                                       healthy
+          github      token-1a2b3c4d: 4,120 of 5,000 left, resets in 22 min · app-7-815: 4,120 of 5,000 left, resets in 22 min, GitHub asks to wait 1 min
+        "#);
+        insta::assert_snapshot!(text(&all, Output::Json), @r#"{"healthy":true,"repositories":{"a/b":{"github":[{"closed_s":null,"credential":"token-1a2b3c4d","limit":5000,"remaining":4120,"resets_in_s":1320,"set_aside":null},{"closed_s":60,"credential":"app-7-815","limit":5000,"remaining":4120,"resets_in_s":1320,"set_aside":null}]}},"wrong":[]}"#);
     }
 
     #[test]
@@ -75,6 +81,10 @@ mod tests {
             set_aside: Some("401".to_owned()),
             ..token("token-1a2b3c4d")
         };
-        insta::assert_snapshot!(text(&[refused], Output::Human), @"");
+        insta::assert_snapshot!(text(&[refused], Output::Human), @r#"
+        a/b                                                       not healthy
+          github      token-1a2b3c4d: set aside (401)
+          !           github: token-1a2b3c4d is set aside (401): write one that is valid and restart the downloader
+        "#);
     }
 }

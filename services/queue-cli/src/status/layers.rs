@@ -158,9 +158,15 @@ mod tests {
 
     #[test]
     fn each_layer_says_how_far_it_is() {
-        insta::assert_snapshot!(text(&Layers::default(), Output::Human), @"");
-        insta::assert_snapshot!(text(&fresh(), Output::Human), @"");
-        insta::assert_snapshot!(text(&fresh(), Output::Json), @"");
+        insta::assert_snapshot!(text(&Layers::default(), Output::Human), @r#"
+        a/b                                                       healthy
+          fresh       sweep not run yet · audit not run yet · deliveries not run yet
+        "#);
+        insta::assert_snapshot!(text(&fresh(), Output::Human), @r#"
+        a/b                                                       healthy
+          fresh       sweep 4 min ago · audit 61 % of round 3 · deliveries off: the token may not see the hook
+        "#);
+        insta::assert_snapshot!(text(&fresh(), Output::Json), @r#"{"healthy":true,"repositories":{"a/b":{"fresh":{"audit":{"began":null,"finished":null,"requests_an_issue":0.0,"round":3,"share":0.612,"state":{"is":"on"}},"backfill":{"phase":"none","rows":0,"why":null},"deliveries":{"last_run":null,"repaired":0,"state":{"is":"off","why":"the token may not see the hook"}},"sweep":{"last_run":"2026-11-21T11:56:00Z","newest":null,"state":{"is":"on"}}}}},"wrong":[]}"#);
     }
 
     #[test]
@@ -180,6 +186,11 @@ mod tests {
             backfill,
             ..fresh()
         };
-        insta::assert_snapshot!(text(&layers, Output::Human), @"");
+        insta::assert_snapshot!(text(&layers, Output::Human), @r#"
+        a/b                                                       not healthy
+          fresh       sweep failing, 4 min ago · audit 61 % of round 3 · deliveries off: the token may not see the hook · backfill failed
+          !           fresh: the sweep fails: github is in trouble (503)
+          !           fresh: the backfill failed: GitHub shows no issues (404)
+        "#);
     }
 }

@@ -66,8 +66,14 @@ fn shown(known: u64, seen: Option<Duration>, waiting: &[Waiting]) -> Part {
 /// What waits for quiet, for its deadline or for quota waits rightly. What is due, or was tried again and again, does not.
 fn late(one: &Waiting) -> Option<String> {
     match one.verb {
-        Verb::Download if one.here > LATE => Some(format!("downloads that are due wait for {}", span(one.here))),
-        Verb::Retry(_) if one.age > LATE => Some(format!("a download has failed for {}", span(one.age))),
+        Verb::Download if one.here > LATE => Some(format!(
+            "downloads that are due wait for {}: look at the downloader's log",
+            span(one.here)
+        )),
+        Verb::Retry(_) if one.age > LATE => Some(format!(
+            "a download has failed for {}: look at the downloader's log",
+            span(one.age)
+        )),
         _ => None,
     }
 }
@@ -154,13 +160,19 @@ mod tests {
 
     #[test]
     fn what_waits_rightly_is_no_illness() {
-        insta::assert_snapshot!(text(&[]), @"");
+        insta::assert_snapshot!(text(&[]), @r#"
+        a/b                                                       healthy
+          mirror      newest change seen 14 s ago · nothing waits · 198,412 issues
+        "#);
         let all = [
             minutes(Verb::Debounce, 3, 1),
             minutes(Verb::Backfill, 9_000, 9_000),
             minutes(Verb::Download, 90, 1),
         ];
-        insta::assert_snapshot!(text(&all), @"");
+        insta::assert_snapshot!(text(&all), @r#"
+        a/b                                                       healthy
+          mirror      newest change seen 14 s ago · oldest waiting request 6 days (backfill) · 198,412 issues
+        "#);
     }
 
     #[test]
@@ -169,6 +181,11 @@ mod tests {
             minutes(Verb::Download, 90, 80),
             minutes(Verb::Retry(Lane::Backfill), 600, 1),
         ];
-        insta::assert_snapshot!(text(&all), @"");
+        insta::assert_snapshot!(text(&all), @r#"
+        a/b                                                       not healthy
+          mirror      newest change seen 14 s ago · oldest waiting request 10 h (retry) · 198,412 issues
+          !           mirror: downloads that are due wait for 1 h 20 min: look at the downloader's log
+          !           mirror: a download has failed for 10 h: look at the downloader's log
+        "#);
     }
 }

@@ -31,6 +31,7 @@ use tokio::time::timeout;
 use crate::cli::Status;
 use crate::deps::Deps;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::report::Report;
 use screen::{Block, Part, Screen};
@@ -46,12 +47,12 @@ pub(crate) async fn run(asked: &Status, deps: &Deps, progress: &mut Progress<'_>
     if !asked.watch {
         return Ok(parts.look(deps).await.report());
     }
-    let mut end = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupt = Interrupt::listen()?;
     loop {
         let report = parts.look(deps).await.report();
         progress.page(&report)?;
         tokio::select! {
-            _ = &mut end => return Ok(report.shown()),
+            () = interrupt.comes() => return Ok(report.shown()),
             () = tokio::time::sleep(AGAIN) => {}
         }
     }

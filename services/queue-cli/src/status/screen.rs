@@ -165,8 +165,12 @@ mod tests {
         let dead = Part::new("dead").say("no letters").json(json!({"letters": 0}));
         let screen = Screen::new(vec![repository("webcompat/web-bugs")], vec![dead]);
         assert_eq!(screen.report().exit_code(), 0);
-        insta::assert_snapshot!(screen.report().render(Output::Human), @"");
-        insta::assert_snapshot!(screen.report().render(Output::Json), @"");
+        insta::assert_snapshot!(screen.report().render(Output::Human), @r#"
+        webcompat/web-bugs                                        healthy
+          mirror      newest change seen 14 s ago · 198,412 issues
+          dead        no letters
+        "#);
+        insta::assert_snapshot!(screen.report().render(Output::Json), @r#"{"dead":{"letters":0},"healthy":true,"repositories":{"webcompat/web-bugs":{"mirror":{"issues":198412}}},"wrong":[]}"#);
     }
 
     #[test]
@@ -174,7 +178,15 @@ mod tests {
         let shared = vec![Part::unknown("search", "Elasticsearch cannot be reached")];
         let screen = Screen::new(vec![repository("a/b"), repository("a/c")], shared);
         assert_eq!(screen.report().exit_code(), 1);
-        insta::assert_snapshot!(screen.report().render(Output::Human), @"");
-        insta::assert_snapshot!(screen.report().render(Output::Json), @"");
+        insta::assert_snapshot!(screen.report().render(Output::Human), @r#"
+        a/b                                                       healthy
+          mirror      newest change seen 14 s ago · 198,412 issues
+        a/c                                                       healthy
+          mirror      newest change seen 14 s ago · 198,412 issues
+        all repositories                                          not healthy
+          search      cannot be asked
+          !           search: Elasticsearch cannot be reached
+        "#);
+        insta::assert_snapshot!(screen.report().render(Output::Json), @r#"{"healthy":false,"repositories":{"a/b":{"mirror":{"issues":198412}},"a/c":{"mirror":{"issues":198412}}},"search":{"error":"Elasticsearch cannot be reached"},"wrong":["search: Elasticsearch cannot be reached"]}"#);
     }
 }

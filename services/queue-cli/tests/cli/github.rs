@@ -123,7 +123,7 @@ async fn what_github_refuses_is_said_with_the_fix() {
         .run(line)
         .await;
     insta::assert_snapshot!(bad.refused().1, @r#"
-    error: github does not accept the token (401)
+    error: github does not accept the credentials: token-fa64ea1e: not accepted (401)
       set a valid token (environment variable GITHUB_PERSONAL_ACCESS_TOKEN)
     "#);
     let missing = operator

@@ -6,8 +6,8 @@ use crate::operator::Operator;
 async fn the_help_is_short_and_complete() {
     let help = Operator::default().run("-h").await.out();
     insta::assert_snapshot!(help, @r#"
-    Puts issues into Bugstream's queues by hand, counts and empties the queues, decides about held
-    deletions, verifies the mirror
+    The operator's front door: fills the mirror and says how it is, puts issues into Bugstream's queues
+    by hand, counts and empties the queues, decides about held deletions, verifies the mirror
 
     Usage: queue-cli [OPTIONS] <COMMAND>
 
@@ -15,6 +15,8 @@ async fn the_help_is_short_and_complete() {
       add                Queue single issues, before everything that waits
       add-range          Queue a range of issues
       add-updated-since  Queue the issues that were updated since a date, as GitHub lists them
+      backfill           Mirror every issue of a repository, beside live work
+      status             Say how fresh and how sound the mirror is
       length             Count the issues that wait
       purge              Empty a queue
       deletions          Decide about deletions that the fuse holds back
@@ -32,11 +34,13 @@ async fn the_help_is_short_and_complete() {
       queue-cli add download 12345             fetch one issue now
       queue-cli add-range index 1 200000       index again what the archive has; asks GitHub nothing
       queue-cli length                         what waits
+      queue-cli backfill                       mirror every issue, as GitHub's quota allows
+      queue-cli status                         how fresh and how sound the mirror is
       queue-cli COMMAND --help                 more examples
 
     Exit codes:
-      0  done; verify: no difference
-      1  could not be done: a server is away or refuses; verify: something differs
+      0  done; verify: no difference; status: healthy
+      1  could not be done: a server is away or refuses; verify: something differs; status: not healthy
       2  wrong use or configuration
     "#);
 }
@@ -103,6 +107,8 @@ async fn every_command_has_examples() {
         "add",
         "add-range",
         "add-updated-since",
+        "backfill",
+        "status",
         "length",
         "purge",
         "deletions",

@@ -1,9 +1,13 @@
 //! The real program against a real NATS server and a GitHub that can be edited.
 
+mod backfill;
 mod bad_input;
 mod deletions;
 mod github;
 mod help;
+mod mirror;
+mod operations;
 mod operator;
 mod queues;
+mod status;
 mod verify;

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use bugstream_kit::requests::Requests;
 use bugstream_proto::{IssueId, RepoName};
 use bugstream_testkit::nats::Nats;
+use tokio::io::AsyncReadExt as _;
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +16,15 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    fn of(output: std::process::Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Self {
+            code: output.status.code().expect("it was not killed"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
     /// Standard output of a run that went well and had nothing to complain about.
     pub(crate) fn out(self) -> String {
         assert_eq!((self.code, self.err.as_str()), (0, ""), "{}", self.out);
@@ -23,6 +33,11 @@ impl Ran {
 
     pub(crate) fn json(self) -> serde_json::Value {
         serde_json::from_str(&self.out()).expect("one JSON value")
+    }
+
+    /// The result of a run for a program, whatever its exit code and however it told of its progress.
+    pub(crate) fn report(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
     /// Exit code and standard error of a run that went wrong.
@@ -52,17 +67,59 @@ impl Operator {
 
     /// Runs `queue-cli` with the words of a line.
     pub(crate) async fn run(&self, line: &str) -> Ran {
+        let output = self.command(line).output().await.expect("the program starts");
+        Ran::of(output)
+    }
+
+    /// Starts `queue-cli`, which goes on until it is interrupted or done.
+    pub(crate) fn start(&self, line: &str) -> Running {
+        let mut command = self.command(line);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running(child.expect("the program starts"))
+    }
+
+    fn command(&self, line: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_queue-cli"));
         command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
         command.args(line.split_whitespace()).envs(self.0.iter().cloned());
-        let output = command.output().await.expect("the program starts");
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Ran {
-            code: output.status.code().expect("it was not killed"),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        command
     }
+}
+
+/// The program while it runs.
+pub(crate) struct Running(tokio::process::Child);
+
+impl Running {
+    /// The next line of standard output.
+    pub(crate) async fn line(&mut self) -> String {
+        line(self.0.stdout.as_mut().expect("piped")).await
+    }
+
+    /// The next line of its progress.
+    pub(crate) async fn told(&mut self) -> String {
+        line(self.0.stderr.as_mut().expect("piped")).await
+    }
+
+    /// Ctrl-C.
+    pub(crate) async fn interrupt(&self) {
+        let pid = self.0.id().expect("it runs").to_string();
+        let sent = tokio::process::Command::new("kill").args(["-INT", &pid]).status().await;
+        assert!(sent.expect("kill starts").success());
+    }
+
+    /// What it leaves behind.
+    pub(crate) async fn end(self) -> Ran {
+        Ran::of(self.0.wait_with_output().await.expect("it ends"))
+    }
+}
+
+/// Byte by byte: what comes after the line is for who reads the rest.
+async fn line(from: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        line.push(from.read_u8().await.expect("it goes on"));
+    }
+    String::from_utf8(line).expect("text")
 }
 
 pub(crate) fn issue(repository: &str, number: u64) -> IssueId {

@@ -1,0 +1,199 @@
+//! A mirror of a simulated GitHub with the services that keep it, to be looked at and damaged.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bugstream_kit::config::Settings;
+use bugstream_kit::service::{Context, Stop};
+use bugstream_proto::topology;
+use bugstream_testkit::elastic::Elastic;
+use bugstream_testkit::github::{Options, Simulator};
+use bugstream_testkit::nats::Nats;
+use bugstream_testkit::wait;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::operator::{Operator, Ran};
+
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const ISSUES: u64 = 20;
+
+/// A mirror of a simulated GitHub with the services that keep it.
+pub(crate) struct Mirror {
+    pub(crate) github: Simulator,
+    pub(crate) elastic: Elastic,
+    pub(crate) nats: Nats,
+    pub(crate) operator: Operator,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) services: JoinSet<anyhow::Result<()>>,
+    pub(crate) stops: Vec<Stop>,
+}
+
+impl Mirror {
+    /// Downloads every issue of a fresh GitHub; number 7 is private.
+    pub(crate) async fn filled() -> Self {
+        let mut mirror = Self::empty("").await;
+        mirror.start();
+        mirror.did("add-range download 1 20").await;
+        mirror.drained().await;
+        mirror.github.make_private(7).await.expect("there is a 7");
+        mirror.did("add download 7").await;
+        mirror.drained().await;
+        mirror
+    }
+
+    /// Nothing is mirrored yet, and no service runs. `extra` are further tables of the configuration.
+    pub(crate) async fn empty(extra: &str) -> Self {
+        let (nats, elastic) = (Nats::start().await, Elastic::shared());
+        let options = Options {
+            issues: ISSUES,
+            ..Options::default()
+        };
+        let github = Simulator::start(options).await.expect("it starts");
+        let dir = tempfile::tempdir().expect("a folder");
+        let mirror = Self {
+            operator: Operator::default().with(
+                "BUGSTREAM_CONFIG",
+                dir.path().join("bugstream.toml").display().to_string(),
+            ),
+            github,
+            elastic,
+            nats,
+            dir,
+            services: JoinSet::new(),
+            stops: Vec::new(),
+        };
+        std::fs::write(mirror.dir.path().join("bugstream.toml"), mirror.configuration() + extra).expect("written");
+        mirror
+    }
+
+    pub(crate) fn configuration(&self) -> String {
+        let (name, api, nats) = (self.github.repository(), self.github.url(), self.nats.url());
+        let (node, prefix, objects) = (
+            self.elastic.node(),
+            self.elastic.prefix(),
+            self.dir.path().join("objects"),
+        );
+        let objects = objects.display();
+        format!(
+            "[nats]\nurl = '{nats}'\n[object_store]\nurl = '{objects}'\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
+             [github]\napi_url = '{api}'\ntoken = 'a-token'\n[[repositories]]\nname = '{name}'\nprivate = '{name}-private'\n\
+             [indexer]\nhealth_listen = '127.0.0.1:0'\nreplicas = 0\n[downloader]\nhealth_listen = '127.0.0.1:0'\nconfirm_delay_s = 1\n"
+        )
+    }
+
+    pub(crate) fn start(&mut self) {
+        let settings =
+            Settings::load(Some(&self.dir.path().join("bugstream.toml")), |_| None, &[]).expect("well-formed");
+        let downloader = bugstream_downloader::Config::read(&settings).expect("complete");
+        let context = self.context("downloader");
+        self.run(move || bugstream_downloader::run(downloader, context));
+        let indexer = bugstream_indexer::config::Config::read(&settings).expect("complete");
+        let context = self.context("indexer");
+        self.run(move || bugstream_indexer::run(indexer, context));
+    }
+
+    pub(crate) fn context(&mut self, service: &'static str) -> Context {
+        let context = Context::new(service);
+        self.stops.push(context.stop.clone());
+        context
+    }
+
+    /// A service drives its own future, as its `main` does.
+    pub(crate) fn run<R, F>(&mut self, service: R)
+    where
+        R: FnOnce() -> F + Send + 'static,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let runtime = tokio::runtime::Handle::current();
+        self.services.spawn_blocking(move || runtime.block_on(service()));
+    }
+
+    /// Waits until no request waits and every event is indexed.
+    pub(crate) async fn drained(&self) {
+        let jetstream = self.nats.jetstream().await;
+        let pending = async || {
+            let mut pending = 0;
+            for stream in [topology::DOWNLOADS, topology::INDEXING] {
+                pending += jetstream.get_stream(stream).await.ok()?.cached_info().state.messages;
+            }
+            let stream = jetstream.get_stream_no_info(topology::INDEXER.stream).await.ok()?;
+            let consumer = stream.consumer_info(topology::INDEXER.name).await.ok()?;
+            Some(pending + consumer.num_pending + consumer.num_ack_pending as u64)
+        };
+        wait::until_true("every queue is empty", SOON, async || pending().await == Some(0)).await;
+    }
+
+    pub(crate) async fn did(&self, line: &str) {
+        assert_eq!(self.operator.run(line).await.code, 0, "{line}");
+    }
+
+    /// Exit code and result of a verification.
+    pub(crate) async fn verify(&self, flags: &str) -> (i32, Value) {
+        let Ran { code, out, err } = self.operator.run(&format!("verify --output json {flags}")).await;
+        (
+            code,
+            serde_json::from_str(&out).unwrap_or_else(|_| panic!("no result: {err}")),
+        )
+    }
+
+    pub(crate) async fn is_clean(&self) {
+        let (code, found) = self.verify("--against-github").await;
+        assert_eq!(
+            (code, &found["clean"], &found["total"]),
+            (0, &json!(true), &json!(0)),
+            "{found}"
+        );
+    }
+
+    pub(crate) fn id(&self, rest: impl std::fmt::Display) -> String {
+        format!("{}/{rest}", self.github.repository())
+    }
+
+    /// The document with that id on one side, as it is stored.
+    pub(crate) async fn source(&self, index: &str, id: &str) -> Value {
+        let hits = self.elastic.hits(index, json!({"ids": {"values": [id]}})).await;
+        assert_eq!(hits.len(), 1, "{id} in {index}");
+        hits[0]["_source"].clone()
+    }
+
+    /// Writes a document as a hand does, without a version.
+    pub(crate) async fn put(&self, index: &str, id: &str, source: &Value) {
+        let path = format!("/{}/_doc/{}", self.elastic.name(index), id.replace('/', "%2F"));
+        let (status, answer) = self.elastic.call(Method::PUT, &path, Some(source)).await;
+        assert!(status < 300, "{answer}");
+    }
+
+    /// Changes members of a document.
+    pub(crate) async fn change(&self, index: &str, id: &str, change: impl FnOnce(&mut Value)) {
+        let mut source = self.source(index, id).await;
+        change(&mut source);
+        self.put(index, id, &source).await;
+    }
+
+    pub(crate) async fn remove(&self, index: &str, id: &str) {
+        let path = format!("/{}/_doc/{}", self.elastic.name(index), id.replace('/', "%2F"));
+        assert_eq!(self.elastic.call(Method::DELETE, &path, None).await.0, 200);
+    }
+
+    /// The stored files of an issue with that name.
+    pub(crate) fn files(&self, number: u64, name: &str) -> Vec<PathBuf> {
+        let root = self.dir.path().join("objects/issues").join(self.id(number));
+        let revisions = std::fs::read_dir(root).into_iter().flatten().flatten();
+        revisions
+            .map(|revision| revision.path().join(name))
+            .filter(|file| file.exists())
+            .collect()
+    }
+
+    pub(crate) fn file(&self, number: u64, name: &str) -> PathBuf {
+        self.files(number, name).pop().expect("stored")
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.stops.iter().for_each(Stop::hard);
+    }
+}

@@ -1,0 +1,63 @@
+//! Every command of docs/OPERATIONS.md, run in its order against a mirror at work.
+
+use bugstream_kit::config::{Github, Repositories, Settings};
+
+use crate::mirror::Mirror;
+
+/// Commands that go on until somebody goes away. Their own tests run them.
+const ENDLESS: [&str; 1] = ["queue-cli status --watch"];
+
+fn document() -> String {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/OPERATIONS.md");
+    std::fs::read_to_string(file).expect("the document is there")
+}
+
+fn commands() -> Vec<String> {
+    let document = document();
+    let lines = document.lines().filter_map(|line| line.strip_prefix("    "));
+    lines
+        .filter(|line| line.starts_with("queue-cli "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The blocks of configuration on that page.
+fn configuration() -> Vec<String> {
+    let blocks = document();
+    let blocks = blocks.split("\n\n").filter(|block| block.starts_with("    ["));
+    blocks
+        .map(|block| block.lines().map(str::trim).collect::<Vec<_>>().join("\n"))
+        .collect()
+}
+
+#[test]
+fn every_block_of_configuration_is_one() {
+    let blocks = configuration();
+    assert!(blocks.len() > 3, "{blocks:?}");
+    for block in blocks {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), &block).expect("written");
+        let settings =
+            Settings::load(Some(file.path()), |_| None, &[]).unwrap_or_else(|error| panic!("{block}: {error}"));
+        Github::read(&settings).unwrap_or_else(|error| panic!("{block}: {error}"));
+        if block.contains("[[repositories]]") {
+            Repositories::read(&settings).unwrap_or_else(|error| panic!("{block}: {error}"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_operators_page_works() {
+    let commands = commands();
+    assert!(commands.len() > 12, "{commands:?}");
+    let mut mirror = Mirror::empty("").await;
+    mirror.start();
+    for command in commands.iter().filter(|command| !ENDLESS.contains(&command.as_str())) {
+        let words = command.strip_prefix("queue-cli ").expect("as filtered");
+        if words.starts_with("verify") || words.starts_with("status") {
+            mirror.drained().await;
+        }
+        let ran = mirror.operator.run(words).await;
+        assert_eq!(ran.code, 0, "{command}: {}{}", ran.out, ran.err);
+    }
+}

@@ -65,17 +65,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch()?;
     let cache = Cache::open()?;
     let board = Board::default();
-    let (parts, programs) = std::thread::scope(|scope| {
-        // The downloads need the network and the compiler the processor.
-        let parts = scope.spawn(|| provision::obtain(&cache, WANTED, &board));
-        let programs = compile::optimised(&PROGRAMS, &board);
-        (
-            parts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            programs,
-        )
-    });
+    let (programs, parts) = compile::while_compiling(
+        || compile::optimised(&PROGRAMS, &board),
+        || provision::obtain(&cache, WANTED, &board),
+    )?;
     let mut command = match &arguments.bench {
-        Bench::Webhooks(webhooks) => command(webhooks, &parts?, &programs?)?,
+        Bench::Webhooks(webhooks) => command(webhooks, &parts, &programs)?,
     };
     if interrupt::requested() {
         bail!("interrupted");

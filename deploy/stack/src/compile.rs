@@ -64,6 +64,23 @@ pub(crate) fn optimised(programs: &[(&str, &str)], board: &Board) -> Result<Prog
     build(programs, &["--release"], board)
 }
 
+/// Obtains servers while programs compile: the one needs the network, the other the processor.
+pub(crate) fn while_compiling<T>(
+    compile: impl FnOnce() -> Result<Programs> + Send,
+    obtain: impl FnOnce() -> Result<T>,
+) -> Result<(Programs, T)> {
+    let (programs, obtained) = std::thread::scope(|scope| {
+        let programs = scope.spawn(compile);
+        let obtained = obtain();
+        let programs = programs.join();
+        (
+            programs.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            obtained,
+        )
+    });
+    Ok((programs?, obtained?))
+}
+
 fn build(programs: &[(&str, &str)], flags: &[&str], board: &Board) -> Result<Programs> {
     let part = board.part("services");
     part.say("compiling", "");

@@ -53,20 +53,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch()?;
     let cache = Cache::open()?;
     let board = Board::default();
-    let (parts, programs) = std::thread::scope(|scope| {
-        // The downloads need the network and the compiler the processor.
-        let parts = scope.spawn(|| provision::obtain(&cache, WANTED, &board));
-        let programs = compile::programs_and(PROGRAM, &board);
-        (
-            parts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            programs,
-        )
-    });
-    let nats_server = parts?.nats_server.context("the NATS server was asked for")?;
+    let (programs, parts) = compile::while_compiling(
+        || compile::programs_and(PROGRAM, &board),
+        || provision::obtain(&cache, WANTED, &board),
+    )?;
+    let nats_server = parts.nats_server.context("the NATS server was asked for")?;
     if interrupt::requested() {
         bail!("interrupted");
     }
-    let mut command = Command::new(programs?.path(PROGRAM.0)?);
+    let mut command = Command::new(programs.path(PROGRAM.0)?);
     let output = match arguments.output {
         Output::Human => "human",
         Output::Json => "json",

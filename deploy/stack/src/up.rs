@@ -75,15 +75,7 @@ fn bring_up(stack: &mut Stack) -> Result<Option<Count>> {
     stack.state.choose_ports(ports::is_free)?;
     stack.save()?;
     let board = Board::default();
-    let (programs, servers) = std::thread::scope(|scope| {
-        let programs = scope.spawn(|| compile::programs(&board));
-        let servers = Servers::start(stack, &board);
-        (
-            programs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            servers,
-        )
-    });
-    let (programs, servers) = (programs?, servers?);
+    let (programs, servers) = compile::while_compiling(|| compile::programs(&board), || Servers::start(stack, &board))?;
     stack.write_configuration()?;
     stack.write_endpoints()?;
     let services = services::start(stack, &programs, &board)?;

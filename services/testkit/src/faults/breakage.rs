@@ -1,4 +1,5 @@
-//! What breaks, every few seconds: a connection and a process at the same time, for a moment or longer, then mended.
+//! What breaks, every few seconds: a connection, a process and at times GitHub's patience, for a moment or longer, then
+//! mended.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::Book;
+use crate::github::{Fault, FaultRule};
 use crate::proxy::Mode;
 use crate::rig::{Link, Node, Rig, Role};
 
@@ -83,8 +85,12 @@ pub(super) async fn break_until(
         } else {
             Mode::random(chance)
         };
+        let limit = limit(chance);
         tokio::time::sleep(calm).await;
         note_the_dead(rig, book).await?;
+        if let Some(limit) = limit {
+            rig.github.fault(FaultRule::next(1, limit));
+        }
         disturb(rig, link, mode, chance.random_range(0..3) == 0, book);
         begin(rig, node, broken, book).await?;
         tokio::time::sleep(if matches!(broken, Broken::Stalled(_)) {
@@ -97,6 +103,19 @@ pub(super) async fn break_until(
         mend(rig, node, broken).await?;
     }
     Ok(())
+}
+
+/// GitHub asks to wait, in every third round.
+fn limit(chance: &mut StdRng) -> Option<Fault> {
+    let seconds = chance.random_range(1..4);
+    match chance.random_range(0..6) {
+        0 => Some(Fault::PrimaryLimit { resets_in_s: seconds }),
+        1 => Some(Fault::SecondaryLimit {
+            status: if seconds == 1 { 403 } else { 429 },
+            retry_after_s: Some(seconds),
+        }),
+        _ => None,
+    }
 }
 
 /// A service that gave up is a finding; it is started again as a supervisor would.

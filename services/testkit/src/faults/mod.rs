@@ -128,8 +128,13 @@ async fn disturb(rig: &mut Rig, node: &mut Node, options: Options, book: &Book) 
         duplicated: 0.1,
         reordered: 0.1,
     };
-    // A secondary limit without `retry-after` would be a minute of silence each.
-    let storm = Storm::new(STORM, options.seed).without(&[FaultKind::SilentSecondaryLimit]);
+    // A limit stops every request for seconds, so those come one by one with what else breaks.
+    let limits = [
+        FaultKind::PrimaryLimit,
+        FaultKind::SecondaryLimit,
+        FaultKind::SilentSecondaryLimit,
+    ];
+    let storm = Storm::new(STORM, options.seed).without(&limits);
     rig.github.storm(storm.webhooks(rates))?;
     let (stop, stopped) = watch::channel(false);
     let mut editing = JoinSet::new();

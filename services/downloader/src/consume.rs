@@ -19,7 +19,7 @@ use crate::download::download;
 use crate::failure::Failure;
 use crate::fetch::Source;
 use crate::request::{Request, Waiting};
-use crate::{stale, tasks};
+use crate::tasks;
 
 /// Works both lanes until a stop. Each has slots of its own, so that a backfill never takes a live request's place.
 pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, context: Context) -> anyhow::Result<()> {
@@ -32,7 +32,6 @@ pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, con
     let worked = tokio::try_join!(
         consume(broker, live, Arc::clone(&handler), &context),
         consume(broker, backfill, handler, &context),
-        stale::watch(broker, &deps, &context),
         deps.quotas.watch(&deps.clients, &context),
         tasks::work(broker, config, Arc::clone(&deps), &context),
     );

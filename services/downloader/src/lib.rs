@@ -11,7 +11,7 @@
 //!
 //! The steps, one a file: [`leader`] decides whether this process works, [`consume`] takes a request, [`download`] is
 //! the story of one, told by [`known`], [`fetch`], [`store`], [`publish`] and [`deletion`]; [`queue`] looks at other requests of
-//! the same issue, [`stale`] clears away schedules that never fire, and [`failure`] says what a failed step leads to.
+//! the same issue, and [`failure`] says what a failed step leads to.
 //!
 //! Nobody asks for [`tasks`]: [`deliveries`], [`sweep`] and [`audit`] find what webhooks did not bring, [`backfill`] brings
 //! everything.
@@ -36,7 +36,6 @@ mod queue;
 mod quotas;
 mod request;
 mod spending;
-mod stale;
 mod store;
 mod sweep;
 mod tasks;

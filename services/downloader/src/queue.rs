@@ -59,21 +59,6 @@ impl Queue {
         Ok(found_or_absent(found)?.is_some())
     }
 
-    /// The first message at or after a sequence whose subject fits.
-    pub(crate) async fn next(&self, wildcard: &str, sequence: u64) -> Result<Option<StreamMessage>, QueueError> {
-        let stream = self.stream().await?;
-        found_or_absent(stream.get_first_raw_message_by_subject(wildcard, sequence).await)
-    }
-
-    /// Deletes one message. One that is gone already is fine.
-    pub(crate) async fn delete(&self, sequence: u64) -> Result<(), QueueError> {
-        let deleted = self.stream().await?.delete_message(sequence).await;
-        match deleted {
-            Err(error) if self.has(sequence).await? => Err(QueueError(error.to_string())),
-            _ => Ok(()),
-        }
-    }
-
     async fn stream(&self) -> Result<Stream<()>, QueueError> {
         let stream = self.jetstream.get_stream_no_info(topology::DOWNLOADS).await;
         stream.map_err(|error| QueueError(error.to_string()))

@@ -163,7 +163,7 @@ impl Options {
             retry_lane,
             naks: 3,
             longest_lease: Duration::from_secs(600),
-            ghost_pause: Duration::from_secs(30),
+            ghost_pause: Duration::from_secs(15),
         }
     }
 }

@@ -427,3 +427,58 @@ fn hides(answer: &Result<Answer, Error>) -> bool {
         Err(error) => matches!(error, Error::Forbidden { status: 403, .. }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn client() -> Client {
+        let config = Config::new("http://127.0.0.1:9".parse().unwrap());
+        Client::new(config, Clock::manual(datetime!(2026-01-01 00:00 UTC))).unwrap()
+    }
+
+    /// Waits for a place.
+    async fn place(client: &Client) -> Result<(), Error> {
+        let candidates = client.candidates(Who::Any);
+        let request = Request::get(Route::Issue, client.url("x"));
+        client.permit(&candidates, &request).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_full_minute_is_waited_for_and_the_wait_can_be_ended() {
+        let client = client();
+        let soon = Duration::from_millis(300);
+        let ledger = || client.inner.pool.credentials[0].ledger();
+        ledger().spend(900, Instant::now() + soon - Duration::from_secs(60));
+        let began = Instant::now();
+        let cut = tokio::time::timeout(soon / 3, place(&client)).await;
+        assert!(cut.is_err(), "ended from outside");
+        place(&client).await.unwrap();
+        assert!(began.elapsed() >= soon, "{:?}", began.elapsed());
+        place(&client).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_a_place_ends_when_a_limit_closes_it() {
+        let client = client();
+        let candidates = client.candidates(Who::Any);
+        let request = Request::get(Route::Issue, client.url("x"));
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            held.push(client.permit(&candidates, &request).await.unwrap());
+        }
+        let waiting = place(&client);
+        let close = async {
+            let kind = bugstream_telemetry::names::Limit::Secondary;
+            let ask = crate::limit::Ask { kind, wait: None };
+            candidates[0].ledger().close(ask, client.now().time);
+            drop(held);
+        };
+        let (waited, ()) = tokio::join!(waiting, close);
+        assert!(matches!(waited, Err(Error::Limited { .. })), "{waited:?}");
+    }
+}

@@ -145,8 +145,8 @@ impl Client {
     fn note(&self, credential: &Credential, status: StatusCode, headers: &HeaderMap) -> Option<Error> {
         let now = self.shared().now();
         if let (Auth::App(app), Some(date)) = (&credential.auth, limit::date(headers)) {
-            // A refusal is for [`Self::mends`] to judge.
-            if status != StatusCode::UNAUTHORIZED {
+            // A refusal is for [`Self::mends`] to judge, and a server in trouble need not be GitHub's.
+            if status != StatusCode::UNAUTHORIZED && !status.is_server_error() {
                 app.learn(date, now);
             }
         }

@@ -284,3 +284,207 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
+    const BOUNDS: Bounds = Bounds {
+        concurrency: 10,
+        reserve: 20,
+    };
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn secondary(wait: Option<u64>) -> Ask {
+        let wait = wait.map(seconds);
+        let kind = Limit::Secondary;
+        Ask { kind, wait }
+    }
+
+    fn quota(remaining: u64, resets_in: u64) -> Quota {
+        Quota {
+            limit: 1_000,
+            remaining,
+            reset: START + seconds(resets_in),
+        }
+    }
+
+    /// So long after the start.
+    fn at(start: Instant, after: Duration) -> Now {
+        Now {
+            time: START + after,
+            instant: start + after,
+        }
+    }
+
+    fn state(ledger: &Ledger, priority: Priority) -> State {
+        ledger.state(priority, BOUNDS, at(Instant::now(), Duration::ZERO))
+    }
+
+    #[test]
+    fn it_is_closed_until_the_latest_of_all_waits() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.closed(START), None);
+        ledger.close(
+            Ask {
+                kind: Limit::Primary,
+                wait: Some(seconds(100)),
+            },
+            START,
+        );
+        ledger.close(secondary(Some(5)), START);
+        assert_eq!(ledger.closed(START + seconds(99)), Some((Limit::Primary, seconds(1))));
+        assert_eq!(ledger.closed(START + seconds(100)), None);
+    }
+
+    #[test]
+    fn secondary_limits_without_a_time_double_until_a_success() {
+        let mut ledger = Ledger::default();
+        let mut now = START;
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let wait = ledger.close(secondary(None), now);
+            waits.push(wait.as_secs());
+            now += wait;
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3840, 3900]);
+        ledger.succeeded(now);
+        assert_eq!(ledger.close(secondary(None), now), seconds(60));
+    }
+
+    #[test]
+    fn answers_that_were_under_way_together_are_one_strike() {
+        let mut ledger = Ledger::default();
+        for _ in 0..20 {
+            ledger.close(secondary(None), START);
+        }
+        ledger.succeeded(START + seconds(1));
+        assert_eq!(
+            ledger.closed(START + seconds(59)),
+            Some((Limit::Secondary, seconds(1))),
+            "a late success opens nothing"
+        );
+        assert_eq!(ledger.close(secondary(None), START + seconds(60)), seconds(120));
+    }
+
+    #[test]
+    fn what_the_hour_has_left_is_live_works_first() {
+        use Priority::{Background, Live};
+        let reserve = |n| State::Closed(Limit::Reserve, seconds(n));
+        let table = [
+            (quota(1_000, 60), 0, Live, State::Open { left: 1_000 }),
+            (quota(1_000, 60), 0, Background, State::Open { left: 1_000 }),
+            (quota(205, 60), 4, Background, State::Open { left: 201 }),
+            (quota(205, 60), 5, Background, State::Busy),
+            (quota(201, 60), 0, Background, State::Open { left: 201 }),
+            (quota(200, 60), 0, Background, reserve(60)),
+            (quota(200, 60), 0, Live, State::Open { left: 200 }),
+            (quota(3, 60), 2, Live, State::Open { left: 1 }),
+            (quota(3, 60), 3, Live, State::Busy),
+            (quota(0, 60), 0, Live, State::Closed(Limit::Primary, seconds(60))),
+            (quota(0, 60), 0, Background, State::Closed(Limit::Primary, seconds(60))),
+            (quota(0, 99_999), 0, Live, State::Closed(Limit::Primary, seconds(3_900))),
+        ];
+        for (quota, under_way, priority, want) in table {
+            let mut ledger = Ledger::default();
+            ledger.learn(quota, START);
+            (0..under_way).for_each(|_| ledger.began(Live, 1, Instant::now()));
+            assert_eq!(state(&ledger, priority), want, "{quota:?} {under_way} {priority:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_over_leaves_everything() {
+        let mut ledger = Ledger::default();
+        assert_eq!(state(&ledger, Priority::Live), State::Open { left: u64::MAX });
+        ledger.learn(quota(0, 60), START);
+        let later = ledger.state(Priority::Background, BOUNDS, at(Instant::now(), seconds(60)));
+        assert_eq!(later, State::Open { left: 1_000 });
+    }
+
+    #[test]
+    fn answers_come_in_any_order_and_the_least_of_a_window_is_right() {
+        let learnt = |answers: &[(u64, u64)]| {
+            let mut ledger = Ledger::default();
+            answers
+                .iter()
+                .for_each(|(left, reset)| ledger.learn(quota(*left, *reset), START));
+            ledger.quota().map(|quota| quota.remaining)
+        };
+        assert_eq!(learnt(&[(500, 600), (499, 601), (501, 599)]), Some(499));
+        assert_eq!(learnt(&[(500, 600), (990, 3_600)]), Some(990), "a new window");
+        assert_eq!(learnt(&[(500, 600), (990, 0)]), Some(500), "one that is over");
+    }
+
+    #[test]
+    fn background_work_leaves_places_and_points() {
+        use Priority::{Background, Live};
+        let (start, mut ledger) = (Instant::now(), Ledger::default());
+        let state = |ledger: &Ledger, priority, after| ledger.state(priority, BOUNDS, at(start, after));
+        (0..8).for_each(|_| ledger.began(Background, 1, start));
+        assert_eq!(state(&ledger, Background, Duration::ZERO), State::Busy);
+        (0..2).for_each(|_| ledger.began(Live, 1, start));
+        assert_eq!(state(&ledger, Live, Duration::ZERO), State::Busy);
+        (0..8).for_each(|_| ledger.ended(Background));
+        (0..2).for_each(|_| ledger.ended(Live));
+        ledger.spend(710, start + seconds(10));
+        let left = State::Open { left: u64::MAX };
+        assert_eq!(state(&ledger, Background, seconds(20)), State::Paced(seconds(40)));
+        assert_eq!(state(&ledger, Live, seconds(20)), left);
+        ledger.spend(180, start + seconds(20));
+        assert_eq!(state(&ledger, Live, seconds(20)), State::Paced(seconds(40)));
+        assert_eq!(state(&ledger, Live, seconds(60)), left, "ten left the minute");
+        assert_eq!(state(&ledger, Background, seconds(60)), State::Paced(seconds(10)));
+        assert_eq!(state(&ledger, Background, seconds(70)), left);
+    }
+
+    #[test]
+    fn one_request_finds_out_whether_a_credential_is_accepted_again() {
+        let (start, mut ledger) = (Instant::now(), Ledger::default());
+        assert!(ledger.set_aside("401", START), "news");
+        assert!(!ledger.set_aside("401", START), "no news");
+        let state = |ledger: &Ledger, after| ledger.state(Priority::Live, BOUNDS, at(start, seconds(after)));
+        assert_eq!(state(&ledger, 299), State::SetAside);
+        assert!(matches!(state(&ledger, 300), State::Open { .. }));
+        ledger.began(Priority::Live, 1, start);
+        assert_eq!(state(&ledger, 300), State::SetAside, "one is enough");
+        ledger.ended(Priority::Live);
+        assert!(!ledger.set_aside("401", START + seconds(300)), "no news");
+        assert_eq!(state(&ledger, 599), State::SetAside);
+        assert!(ledger.accept() && !ledger.accept());
+        assert!(matches!(state(&ledger, 599), State::Open { .. }));
+    }
+
+    #[test]
+    fn what_another_process_knew_is_obeyed_and_no_longer_than_that() {
+        let kept = |left, closed| Kept {
+            quota: Some(quota(left, 600)),
+            closed_until: Some(START + seconds(closed)),
+        };
+        let restored = |kept| {
+            let mut ledger = Ledger::default();
+            ledger.restore(kept, START);
+            state(&ledger, Priority::Background)
+        };
+        assert_eq!(restored(kept(900, 30)), State::Closed(Limit::Secondary, seconds(30)));
+        assert_eq!(restored(kept(0, 30)), State::Closed(Limit::Primary, seconds(30)));
+        assert_eq!(restored(kept(100, 0)), State::Closed(Limit::Reserve, seconds(600)));
+        assert_eq!(restored(kept(900, 0)), State::Open { left: 900 });
+        let longest = restored(kept(900, 999_999));
+        assert_eq!(longest, State::Closed(Limit::Secondary, seconds(3_900)));
+        let mut ledger = Ledger::default();
+        ledger.close(secondary(Some(100)), START);
+        ledger.restore(kept(900, 30), START);
+        assert_eq!(
+            ledger.closed(START),
+            Some((Limit::Secondary, seconds(100))),
+            "what is known here stays"
+        );
+    }
+}

@@ -55,3 +55,52 @@ fn rest(states: &[State]) -> Choice {
         None => Choice::Refused,
     }
 }
+
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn who_asks() {
+        use State::{Busy, Closed, Open, Paced, SetAside};
+        let open = |left| Open { left };
+        let closed = |n| Closed(Limit::Primary, seconds(n));
+        let table: &[(&[State], Option<usize>, Choice)] = &[
+            (&[open(5)], None, Choice::Take(0)),
+            (&[open(5), open(9), open(7)], None, Choice::Take(1)),
+            (&[open(5), open(5)], None, Choice::Take(0)),
+            (&[open(5), open(9)], Some(0), Choice::Take(0)),
+            (&[closed(1), open(9)], Some(0), Choice::Take(1)),
+            (&[SetAside, Busy, open(1)], Some(1), Choice::Take(2)),
+            (&[Busy, closed(1), SetAside], None, Choice::Wait(None)),
+            (
+                &[Busy, Paced(seconds(3)), Paced(seconds(2))],
+                None,
+                Choice::Wait(Some(seconds(2))),
+            ),
+            (&[closed(1), Paced(seconds(30))], None, Choice::Wait(Some(seconds(30)))),
+            (
+                &[closed(9), Closed(Limit::Secondary, seconds(3))],
+                None,
+                Choice::Limited(Limit::Secondary, seconds(3)),
+            ),
+            (
+                &[SetAside, closed(9)],
+                None,
+                Choice::Limited(Limit::Primary, seconds(9)),
+            ),
+            (&[SetAside, SetAside], Some(1), Choice::Refused),
+            (&[], None, Choice::Refused),
+        ];
+        for (states, preferred, want) in table {
+            assert_eq!(choose(states, *preferred), *want, "{states:?} {preferred:?}");
+        }
+    }
+}

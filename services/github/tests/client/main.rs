@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+mod app;
+mod conditional;
+mod deliveries;
 mod limits;
+mod lists;
+mod pool;
+mod secrets;
 mod simulator;
 mod socket;
 
 use std::time::Duration;
 
-use bugstream_github::{Client, Config, Error};
+use bugstream_github::{Client, Config, Error, IssueAnswer, Raw};
 use bugstream_kit::clock::Clock;
 use bugstream_kit::config::Credentials;
 use bugstream_kit::secret::Secret;
@@ -48,6 +54,23 @@ async fn simulator() -> Simulator {
     })
     .await
     .unwrap()
+}
+
+async fn with_tokens<const N: usize>(tokens: [&str; N]) -> Simulator {
+    let tokens = tokens.map(str::to_owned).to_vec();
+    let options = Options {
+        tokens,
+        ..Options::default()
+    };
+    Simulator::start(options).await.unwrap()
+}
+
+/// The issue is there.
+async fn found(client: &Client, issue: &IssueId) -> Raw {
+    match client.issue(issue, None).await.unwrap() {
+        IssueAnswer::Found(raw) => raw,
+        other => panic!("{issue} is {other:?}"),
+    }
 }
 
 fn repository(simulator: &Simulator) -> RepoName {

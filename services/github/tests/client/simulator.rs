@@ -146,7 +146,7 @@ async fn a_transferred_issue_is_found_in_another_repository() {
     };
     assert!(matches!(
         client.whole_timeline(&issue(&github, 5)).await,
-        Err(Error::Vanished { status: 301 })
+        Err(Error::Vanished { status: 404 })
     ));
     let MovedAnswer::Found(moved) = client.moved_issue(&location).await.unwrap() else {
         panic!("not seen")
@@ -263,4 +263,66 @@ async fn github_in_trouble_is_no_answer() {
         client.issue(&issue(&github, 1), None).await.unwrap(),
         IssueAnswer::Found(_)
     ));
+}
+
+#[tokio::test]
+async fn what_is_not_github_s_is_refused_without_reading_all_of_it() {
+    let github = simulator().await;
+    let elsewhere = simulator().await;
+    let small = bugstream_github::Config {
+        max_body: 1 << 20,
+        ..config(&github.url())
+    };
+    let client = Client::new(small, clock()).unwrap();
+    let number = with_comments(&github, 250).await;
+    for (fault, want) in [
+        (Fault::Huge(100 << 20), "larger than 1048576 bytes"),
+        (Fault::InvalidUtf8, "not UTF-8"),
+        (Fault::Html, "does not say that it is JSON"),
+        (Fault::HtmlAsJson, "it is not JSON"),
+        (Fault::WrongType, "does not say that it is JSON"),
+        (Fault::HalfBody, "malformed"),
+        (Fault::LinkLoop, "the pages do not end"),
+        (Fault::LinkTo(elsewhere.url()), "at another origin"),
+    ] {
+        github.fault(FaultRule::next(1, fault.clone()).route(Route::Timeline).page(2));
+        let error = client.whole_timeline(&issue(&github, number)).await.unwrap_err();
+        assert!(error.to_string().contains(want), "{fault:?}: {error}");
+        assert!(!crate::printed(&error).contains(TOKEN));
+    }
+    assert_eq!(elsewhere.requests().total(), 0, "the token never follows");
+    assert_eq!(
+        client.whole_timeline(&issue(&github, number)).await.unwrap().events,
+        250
+    );
+}
+
+#[tokio::test]
+async fn an_enterprise_server_has_its_api_below_a_path() {
+    let options = Options {
+        tokens: vec![TOKEN.to_owned()],
+        base_path: "/api/v3".to_owned(),
+        issues: 120,
+        ..Options::default()
+    };
+    let github = Simulator::start(options).await.unwrap();
+    let client = client(&github.url());
+    let number = with_comments(&github, 150).await;
+    crate::found(&client, &issue(&github, number)).await;
+    assert_eq!(
+        client.whole_timeline(&issue(&github, number)).await.unwrap().events,
+        150
+    );
+    let first = client
+        .issues_since(&repository(&github), OffsetDateTime::UNIX_EPOCH)
+        .await
+        .unwrap();
+    assert!(
+        !client
+            .issues_after(&first.next.unwrap())
+            .await
+            .unwrap()
+            .numbers
+            .is_empty()
+    );
 }

@@ -155,6 +155,7 @@ async fn what_is_no_whole_json_object_is_no_issue() {
         (String::new(), "the connection to github failed"),
         ("SSH-2.0-x\r\n".to_owned(), "the connection to github failed"),
         (answer("204 No Content", "", ""), "unexpected status (204)"),
+        (answer("304 Not Modified", "", ""), "unexpected status (304)"),
         (answer("302 Found", "location: /x\r\n", ""), "unexpected status (302)"),
     ];
     for (bytes, want) in table {

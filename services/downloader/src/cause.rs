@@ -25,9 +25,11 @@ pub(crate) fn says_gone(cause: &Cause) -> bool {
     })
 }
 
-/// Whether GitHub's answer is not what its webhook said: one of the two is behind, so a second look is worth a request.
+/// Whether GitHub's answer is not what its webhook or its list said: one of the two is behind, so a second look is worth
+/// a request. Without it a 404 that passes would drop an issue that the log does not know yet.
 pub(crate) fn contradicts(cause: &Cause, gone: bool) -> bool {
-    cause.reason() == Reason::Webhook && says_gone(cause) != gone
+    let github_said = matches!(cause.reason(), Reason::Webhook | Reason::Sweep | Reason::Backfill);
+    github_said && says_gone(cause) != gone
 }
 
 /// The cause of a second look.
@@ -94,6 +96,15 @@ mod tests {
         assert!(contradicts(&deleted, false) && contradicts(&edited, true));
         assert!(!contradicts(&deleted, true) && !contradicts(&edited, false));
         assert!(!contradicts(&confirming(&deleted), false));
+        for (reason, listed) in [
+            (Reason::Sweep, true),
+            (Reason::Backfill, true),
+            (Reason::Range, false),
+            (Reason::Manual, false),
+        ] {
+            let cause = Cause::new(reason, EARLY);
+            assert_eq!((contradicts(&cause, true), contradicts(&cause, false)), (listed, false));
+        }
         assert!(
             says_gone(&confirming(&deleted)),
             "the webhook still counts at the second look"

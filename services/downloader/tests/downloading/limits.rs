@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bugstream_downloader::Config;
+use bugstream_kit::clock::Clock;
 use bugstream_kit::secret::Secret;
 use bugstream_proto::{Verb, v1};
-use bugstream_testkit::github::{Fault, FaultRule, Options};
+use bugstream_testkit::github::{Fault, FaultKind, FaultRule, Options, Storm};
 use bugstream_testkit::wait;
 
 use crate::leading::leader;
@@ -87,6 +88,35 @@ async fn a_wait_for_the_quota_shows_as_ready_and_does_not_hold_up_a_stop() {
 }
 
 #[tokio::test]
+async fn through_a_storm_of_faults_and_limits_everything_arrives_and_nothing_comes_while_told_to_wait() {
+    const ISSUES: u64 = 40;
+    let stage = Stage::set_with(Options {
+        issues: ISSUES,
+        ..Options::default()
+    })
+    .await;
+    let downloader = stage.start();
+    stage.download(1).await;
+    // That one costs a minute each time.
+    let storm = Storm::new(0.2, 5).without(&[FaultKind::SilentSecondaryLimit]);
+    stage.github.storm(storm).unwrap();
+    let cause = v1::Cause::new(v1::Reason::Backfill, Clock::system().now());
+    for number in 2..=ISSUES {
+        stage.requests.backfill(&issue(number), cause.clone()).await.unwrap();
+    }
+    for number in 2..=ISSUES {
+        let event = stage.event_after(number, 0).await;
+        stage.holds_what_github_has(number, &event).await;
+    }
+    let met: u64 = stage.github.faults_met().values().sum();
+    assert!(met > 10, "{met} faults are no storm");
+    let waited = stage.github.requests().while_told_to_wait();
+    assert_eq!((waited, stage.dead_letters().await), (0, 0));
+    stage.github.clear_faults();
+    downloader.end().await;
+}
+
+#[tokio::test]
 async fn a_backfill_leaves_a_share_of_the_hour_to_live_work() {
     let stage = Stage::set_with(Options {
         tokens: vec!["good".to_owned()],
@@ -98,7 +128,7 @@ async fn a_backfill_leaves_a_share_of_the_hour_to_live_work() {
     config.github.token = Some(Secret::new("good"));
     config.github.reserve_percent = 50;
     let downloader = stage.start_with(config);
-    let cause = v1::Cause::new(v1::Reason::Range, bugstream_kit::clock::Clock::system().now());
+    let cause = v1::Cause::new(v1::Reason::Range, Clock::system().now());
     for number in 1..=15 {
         stage.requests.backfill(&issue(number), cause.clone()).await.unwrap();
     }

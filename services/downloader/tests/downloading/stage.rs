@@ -53,6 +53,12 @@ impl Running {
         self.task.shutdown().await;
     }
 
+    /// Waits until it ends by itself, and says why.
+    pub(crate) async fn failed(mut self) -> String {
+        let ended = self.task.join_next().await.expect("it was started");
+        format!("{:#}", ended.expect("no panic").expect_err("it cannot work"))
+    }
+
     /// Ends it in the middle of whatever it does, as a crash would.
     pub(crate) async fn crash(mut self) {
         self.task.shutdown().await;

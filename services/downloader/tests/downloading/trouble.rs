@@ -1,8 +1,10 @@
 //! GitHub in trouble, limits, stores that are away, and requests that are none.
 
 use bugstream_downloader::Config;
+use bugstream_kit::clock::Clock;
+use bugstream_kit::config::{App, Credentials, Repository};
 use bugstream_kit::secret::Secret;
-use bugstream_proto::Verb;
+use bugstream_proto::{Lane, Verb, v1};
 use bugstream_testkit::github::{Change, Fault, FaultRule, Options, Route};
 use bugstream_testkit::wait;
 use time::Duration;
@@ -212,6 +214,80 @@ async fn a_token_that_may_read_no_issue_makes_it_not_ready_and_deletes_nothing()
 }
 
 #[tokio::test]
+async fn credentials_that_can_be_none_end_the_start_and_say_what_is_wrong() {
+    let stage = Stage::set().await;
+    let mut malformed = stage.config();
+    malformed.github.token = Some(Secret::new("ghp_\u{1}secret"));
+    let key = stage.store_directory().join("no-key.pem");
+    std::fs::write(&key, "-----BEGIN SECRET-----").unwrap();
+    let mut keyless = stage.config();
+    keyless.github.app = Some(App {
+        id: 1,
+        installation_id: Some(2),
+        private_key_path: key.clone(),
+    });
+    for (config, part) in [(malformed, "token"), (keyless, &*key.display().to_string())] {
+        let why = stage.start_with(config).failed().await;
+        assert!(why.contains(part), "{why}");
+        assert!(!why.contains("secret") && !why.contains("SECRET"), "{why}");
+    }
+    assert_eq!(stage.github.requests().total(), 0);
+}
+
+/// Another repository with a token of its own.
+fn beside(name: &str, token: &str) -> Repository {
+    Repository {
+        name: name.parse().unwrap(),
+        private: None,
+        public: Vec::new(),
+        credentials: Some(Credentials {
+            tokens: vec![Secret::new(token)],
+            app: None,
+        }),
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_repository_or_its_credentials_holds_up_no_other() {
+    let stage = Stage::set_with(Options {
+        tokens: vec!["good".to_owned(), "spent".to_owned()],
+        ..Options::default()
+    })
+    .await;
+    let mut config = stage.config();
+    config.github.token = Some(Secret::new("good"));
+    config.repositories.0.extend([
+        beside("bugstream-demo/misspelt", "good"),
+        beside("bugstream-demo/unread", "revoked"),
+        beside("bugstream-demo/limited", "spent"),
+    ]);
+    stage.github.leave_quota("spent", 0, 3000);
+    let downloader = stage.start_with(config);
+    for name in ["misspelt", "unread", "limited"] {
+        let subject = format!("download.bugstream-demo.{name}.1");
+        stage.nats.publish_by_hand(&subject, "").await.unwrap();
+    }
+    for (name, part) in [("misspelt", "is not there"), ("unread", "does not accept")] {
+        let why = downloader.away(&format!("issues of bugstream-demo/{name}")).await;
+        assert!(why.contains(part), "{why}");
+    }
+    wait::until_true("the limited one waits for its reset", PATIENCE, || async {
+        stage.waiting(Verb::Retry(Lane::Download)).await >= 1
+    })
+    .await;
+    for number in 1..=3 {
+        stage.download_live(number).await;
+    }
+    assert_eq!(
+        (stage.dead_letters().await, stage.github.requests().by("spent")),
+        (0, 1)
+    );
+    let away = downloader.context.health.away().await;
+    assert!(!away.contains_key("downloader-live"), "{away:?}");
+    downloader.end().await;
+}
+
+#[tokio::test]
 async fn a_repository_that_is_not_there_stops_the_work_and_loses_nothing() {
     let stage = Stage::set().await;
     let mut config = stage.config();
@@ -266,12 +342,17 @@ async fn a_number_that_nobody_knows_is_done_without_an_event_or_a_dead_letter() 
 async fn a_new_issue_that_github_does_not_show_yet_is_looked_for_again() {
     let stage = Stage::set().await;
     let downloader = stage.start();
-    stage
-        .github
-        .fault(FaultRule::next(1, Fault::NotFound).issue(1).route(Route::Issue));
+    for number in [1, 2] {
+        let not_yet = FaultRule::next(1, Fault::NotFound).issue(number);
+        stage.github.fault(not_yet.route(Route::Issue));
+    }
     stage.webhook(1, "opened").await;
-    let event = stage.event_after(1, 0).await;
-    stage.holds_what_github_has(1, &event).await;
+    let listed = v1::Cause::new(v1::Reason::Backfill, Clock::system().now());
+    stage.requests.backfill(&issue(2), listed).await.unwrap();
+    for number in [1, 2] {
+        let event = stage.event_after(number, 0).await;
+        stage.holds_what_github_has(number, &event).await;
+    }
     downloader.end().await;
 }
 

@@ -7,6 +7,7 @@
 mod bodies;
 pub mod handler;
 mod load;
+mod processor;
 mod publishes;
 mod report;
 pub mod webhooks;

@@ -26,12 +26,21 @@ pub(super) struct Spread {
     pub(super) highest: f64,
 }
 
-/// One round: how many webhooks a second each part did.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How fast a part was.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Measured {
+    /// Webhooks a second.
+    pub(super) rate: f64,
+    /// Microseconds of processor time a webhook, in all processes together.
+    pub(super) processor_us: f64,
+}
+
+/// One round.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Round {
-    pub(super) receiver: f64,
-    pub(super) handler: f64,
-    pub(super) publishes: f64,
+    pub(super) receiver: Measured,
+    pub(super) handler: Measured,
+    pub(super) publishes: Measured,
 }
 
 /// The receiver and the parts beneath it, in webhooks a second.
@@ -46,6 +55,22 @@ pub(super) struct Rates {
     /// 1 / (1/h + 1/p): what both together allow.
     pub(super) limit_per_second: Spread,
     /// Accepted through limit, round by round.
+    pub(super) ratio: Spread,
+    /// The same by processor time, which hardly depends on what else the machine does.
+    pub(super) processor: Processor,
+}
+
+/// Processor time a webhook in microseconds, of sender, receiver (or handler) and broker together.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Processor {
+    /// A webhook at the receiver.
+    pub(super) receiver_us: Spread,
+    /// A body at the bare handler.
+    pub(super) bare_handler_us: Spread,
+    /// A pair of bare publishes.
+    pub(super) bare_publish_pair_us: Spread,
+    /// Handler and publishes through receiver, round by round: `ratio` on a machine whose processors are all busy with
+    /// this.
     pub(super) ratio: Spread,
 }
 
@@ -64,7 +89,11 @@ pub(super) struct AtRest {
 
 impl Round {
     fn limit(self) -> f64 {
-        1.0 / (1.0 / self.handler + 1.0 / self.publishes)
+        1.0 / (1.0 / self.handler.rate + 1.0 / self.publishes.rate)
+    }
+
+    fn beneath_us(self) -> f64 {
+        self.handler.processor_us + self.publishes.processor_us
     }
 }
 
@@ -73,11 +102,17 @@ impl Rates {
     pub(super) fn of(rounds: &[Round]) -> Self {
         let spread = |figure: fn(&Round) -> f64, digits| Spread::of(rounds.iter().map(figure).collect(), digits);
         Self {
-            accepted_per_second: spread(|round| round.receiver, 0),
-            bare_handler_per_second: spread(|round| round.handler, 0),
-            bare_publish_pairs_per_second: spread(|round| round.publishes, 0),
+            accepted_per_second: spread(|round| round.receiver.rate, 0),
+            bare_handler_per_second: spread(|round| round.handler.rate, 0),
+            bare_publish_pairs_per_second: spread(|round| round.publishes.rate, 0),
             limit_per_second: spread(|round| round.limit(), 0),
-            ratio: spread(|round| round.receiver / round.limit(), 3),
+            ratio: spread(|round| round.receiver.rate / round.limit(), 3),
+            processor: Processor {
+                receiver_us: spread(|round| round.receiver.processor_us, 0),
+                bare_handler_us: spread(|round| round.handler.processor_us, 0),
+                bare_publish_pair_us: spread(|round| round.publishes.processor_us, 0),
+                ratio: spread(|round| round.beneath_us() / round.receiver.processor_us, 3),
+            },
         }
     }
 }
@@ -125,10 +160,14 @@ mod tests {
             (450.0, 1000.0, 1000.0),
             (500.0, 2000.0, 1000.0),
         ];
+        let measured = |rate| Measured {
+            rate,
+            processor_us: 100.0,
+        };
         let rounds = rounds.map(|(receiver, handler, publishes)| Round {
-            receiver,
-            handler,
-            publishes,
+            receiver: measured(receiver),
+            handler: measured(handler),
+            publishes: measured(publishes),
         });
         let rates = Rates::of(&rounds);
         assert_eq!(rates.limit_per_second.lowest, 500.0);
@@ -138,6 +177,7 @@ mod tests {
             (rates.ratio.lowest, rates.ratio.median, rates.ratio.highest),
             (0.75, 0.8, 0.9)
         );
+        assert_eq!(rates.processor.ratio.median, 2.0);
     }
 
     #[test]

@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use super::bodies::{self, Recorded, Signed};
 use super::load::{self, Connection};
+use super::processor;
 use super::publishes::Publishes;
-use super::report::{AtRest, Bodies, Rates, Round};
+use super::report::{AtRest, Bodies, Measured, Rates, Round};
 
 /// The repository that the receiver must mirror, on its default delays.
 pub const REPOSITORY: &str = bodies::REPOSITORY;
@@ -57,6 +58,8 @@ pub struct Servers {
     pub receiver: SocketAddr,
     /// A [`super::handler`].
     pub handler: SocketAddr,
+    /// Their processes, as far as they have some of their own: what they take is counted.
+    pub processes: Vec<u32>,
 }
 
 /// What was measured.
@@ -164,25 +167,22 @@ impl<'a> Bench<'a> {
     async fn parts(&self, load: &Load, number: usize) -> anyhow::Result<Round> {
         let mut order = [Part::Handler, Part::Publishes, Part::Receiver];
         order.rotate_left(number % 3);
-        let mut round = Round {
-            receiver: 0.0,
-            handler: 0.0,
-            publishes: 0.0,
-        };
+        let mut round = Round::default();
         for part in order {
-            let rate = self.rate(part, load).await.with_context(|| format!("{part:?}"))?;
+            let measured = self.measure(part, load).await.with_context(|| format!("{part:?}"))?;
             match part {
-                Part::Handler => round.handler = rate,
-                Part::Publishes => round.publishes = rate,
-                Part::Receiver => round.receiver = rate,
+                Part::Handler => round.handler = measured,
+                Part::Publishes => round.publishes = measured,
+                Part::Receiver => round.receiver = measured,
             }
         }
         Ok(round)
     }
 
-    /// Webhooks a second; checks that each of them did what it should.
-    async fn rate(&self, part: Part, load: &Load) -> anyhow::Result<f64> {
+    /// Checks, too, that each webhook did what it should.
+    async fn measure(&self, part: Part, load: &Load) -> anyhow::Result<Measured> {
         self.publishes.empty().await?;
+        let before = processor::taken(&self.servers.processes)?;
         let connections = self.options.connections;
         let measured = async {
             match part {
@@ -194,10 +194,15 @@ impl<'a> Bench<'a> {
         let took = tokio::time::timeout(LIMIT, measured)
             .await
             .context("not done in time")??;
+        let taken = processor::taken(&self.servers.processes)?.saturating_sub(before);
         let waiting = self.publishes.waiting().await?;
         let wanted = if matches!(part, Part::Handler) { 0 } else { load.stored };
         anyhow::ensure!(waiting == wanted, "{waiting} messages are stored in place of {wanted}");
-        Ok(load.issues.len() as f64 / took.as_secs_f64())
+        let webhooks = load.issues.len() as f64;
+        Ok(Measured {
+            rate: webhooks / took.as_secs_f64(),
+            processor_us: taken.as_secs_f64() * 1e6 / webhooks,
+        })
     }
 
     async fn at_rest(&self) -> anyhow::Result<AtRest> {
@@ -235,8 +240,9 @@ impl<'a> Bench<'a> {
 }
 
 fn in_words(round: Round) -> String {
-    format!(
-        "{:.0}/s (handler {:.0}/s, publishes {:.0}/s)",
-        round.receiver, round.handler, round.publishes
-    )
+    let [receiver, handler, publishes] = [round.receiver, round.handler, round.publishes].map(|part| {
+        let Measured { rate, processor_us } = part;
+        format!("{rate:.0}/s {processor_us:.0} \u{b5}s")
+    });
+    format!("{receiver} (handler {handler}, publishes {publishes})")
 }

@@ -140,6 +140,7 @@ impl Running {
             nats_url: nats.url(),
             receiver: receiver_at,
             handler: handler_at,
+            processes: vec![nats.pid(), handler.pid(), receiver.pid()],
         };
         Ok(Self {
             servers,

@@ -62,6 +62,7 @@ async fn servers(nats: &Nats, running: &mut JoinSet<anyhow::Result<()>>) -> webh
         nats_url: nats.url(),
         receiver: receiver_at,
         handler: handler_at,
+        processes: Vec::new(),
     }
 }
 
@@ -98,6 +99,10 @@ async fn it_measures_every_part_and_prints_one_object() {
         ] {
             in_order(&report[load][figure], ["lowest", "median", "highest"]);
         }
+        assert!(
+            report[load]["processor"]["receiver_us"]["median"].is_number(),
+            "{report}"
+        );
     }
     in_order(&report["at_rest"], ["p50_ms", "p99_ms", "highest_ms"]);
 }

@@ -2,6 +2,8 @@
 
 use bugstream_testkit::github::{Change, Fault, FaultRule, Options, Route};
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use super::simulator;
 
@@ -191,7 +193,14 @@ async fn an_exhausted_quota_is_a_403_until_it_resets() {
         .await;
     assert_eq!(other.status, 200, "every credential has a quota of its own");
     sim.advance(std::time::Duration::from_secs(3_601));
-    assert_eq!(client.issue("3").await.status, 200);
+    let later = client.issue("3").await;
+    assert_eq!(later.status, 200);
+    let date = |text: &str| OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).unwrap();
+    let passed = date(later.header("date")) - date(refused.header("date"));
+    assert!(
+        (3_600..3_700).contains(&passed.whole_seconds()),
+        "the date is of the simulator's clock"
+    );
     sim.leave_quota("", 1, 60);
     assert_eq!(
         [client.issue("3").await.status, client.issue("3").await.status],

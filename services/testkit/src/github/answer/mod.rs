@@ -58,6 +58,7 @@ pub(super) async fn answer(
         let mut ask = Ask::read(&method, &uri, &headers, &world.base_path);
         ask.holder = world.credentials.holder(&ask.credential);
         let (reply, late) = decide(&ask, &mut world);
+        let reply = reply.dated(world.now());
         let enterprise = !world.base_path.is_empty();
         (ask, if enterprise { reply.of_enterprise() } else { reply }, late)
     };

@@ -106,13 +106,15 @@ impl Reply {
 
     /// `Last-Modified`, where the time is one.
     pub(super) fn modified(self, at: &str) -> Self {
-        let date = OffsetDateTime::parse(at, &Rfc3339)
-            .ok()
-            .and_then(|at| at.format(&Rfc2822).ok());
-        match date {
-            Some(date) => self.with("last-modified", date.replace("+0000", "GMT")),
-            None => self,
+        match OffsetDateTime::parse(at, &Rfc3339) {
+            Ok(at) => self.with("last-modified", http_date(at)),
+            Err(_) => self,
         }
+    }
+
+    /// Says what time it is for GitHub.
+    pub(super) fn dated(self, now: OffsetDateTime) -> Self {
+        self.with("date", http_date(now))
     }
 
     pub(super) fn with_links(self, links: Option<String>) -> Self {
@@ -220,6 +222,12 @@ impl Reply {
         }
         response
     }
+}
+
+/// A time as HTTP writes it.
+fn http_date(at: OffsetDateTime) -> String {
+    let date = at.to_offset(time::UtcOffset::UTC).format(&Rfc2822);
+    date.unwrap_or_default().replace("+0000", "GMT")
 }
 
 /// Bytes of a head, which has more than 300.

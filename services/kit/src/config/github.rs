@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::sections::check_http;
 use super::{ConfigError, Settings};
@@ -17,6 +17,7 @@ pub struct Github {
     /// Personal access tokens, comma-separated; without any credentials GitHub allows 60 requests an hour.
     pub token: Option<Secret>,
     /// The same as a list.
+    #[serde(deserialize_with = "one_or_many")]
     pub tokens: Vec<Secret>,
     /// `[github.app]`: a GitHub App, besides the tokens or in their place.
     pub app: Option<App>,
@@ -30,6 +31,20 @@ pub struct Github {
     pub(super) org: Option<String>,
     pub(super) repo_public: Option<String>,
     pub(super) repo_private: Option<String>,
+}
+
+/// A list, or a text where a list was meant. Errors of serde's own would quote it, and it is a secret.
+pub(super) fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a token is neither a text nor a list of texts")]
+    enum OneOrMany {
+        One(Secret),
+        Many(Vec<Secret>),
+    }
+    OneOrMany::deserialize(from).map(|found| match found {
+        OneOrMany::One(token) => vec![token],
+        OneOrMany::Many(tokens) => tokens,
+    })
 }
 
 impl Default for Github {
@@ -72,8 +87,8 @@ pub struct Credentials {
 
 impl Credentials {
     pub(super) fn new(token: Option<&Secret>, tokens: &[Secret], app: Option<&App>) -> Self {
-        let single = token.map(Secret::expose).unwrap_or_default().split(',');
-        let all = single.chain(tokens.iter().map(Secret::expose)).map(str::trim);
+        let written = token.into_iter().chain(tokens).map(Secret::expose);
+        let all = written.flat_map(|text| text.split(',')).map(str::trim);
         let mut each: Vec<Secret> = Vec::new();
         for token in all.filter(|token| !token.is_empty()).map(Secret::new) {
             if !each.contains(&token) {

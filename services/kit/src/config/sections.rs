@@ -6,7 +6,7 @@ use bugstream_proto::{IssueId, RepoName};
 use serde::Deserialize;
 use url::Url;
 
-use super::github::{App, Credentials, Github};
+use super::github::{App, Credentials, Github, one_or_many};
 use super::{ConfigError, Settings};
 use crate::secret::Secret;
 
@@ -240,7 +240,7 @@ struct RepositorySection {
     #[serde(default)]
     public: Vec<String>,
     token: Option<Secret>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
     tokens: Vec<Secret>,
     app: Option<App>,
 }

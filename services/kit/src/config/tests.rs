@@ -1,4 +1,5 @@
 use super::*;
+use crate::secret::Secret;
 
 fn load(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Settings, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -105,7 +106,7 @@ fn secrets_are_never_printed() {
         "{half}"
     );
     assert!(!format!("{:?}", Github::read(&settings).unwrap()).contains("hunter2"));
-    let malformed = load("", &[("GITHUB_PERSONAL_ACCESS_TOKEN", "hunter2 \n")], &[]).unwrap();
+    let malformed = load("", &[("GITHUB_PERSONAL_ACCESS_TOKEN", "hunter2 x")], &[]).unwrap();
     assert!(!Github::read(&malformed).unwrap_err().to_string().contains("hunter2"));
     let nats = load("[nats]\nurl = 'http://user:hunter2@host'", &[], &[]).unwrap();
     assert!(!Nats::read(&nats).unwrap_err().to_string().contains("hunter2"));
@@ -149,5 +150,143 @@ fn every_key_lies_in_a_known_section_and_has_its_own_names() {
             "{}",
             key.path
         );
+    }
+}
+
+fn github(file: &str, environment: &[(&str, &str)]) -> Result<Github, ConfigError> {
+    Github::read(&load(file, environment, &[])?)
+}
+
+fn exposed(credentials: &Credentials) -> Vec<&str> {
+    credentials.tokens.iter().map(Secret::expose).collect()
+}
+
+#[test]
+fn several_tokens_come_from_the_file_or_the_environment() {
+    let table: &[(&str, &[(&str, &str)], &[&str])] = &[
+        ("", &[], &[]),
+        ("[github]\ntoken = 'a'", &[], &["a"]),
+        ("[github]\ntokens = ['a', 'b', 'a']", &[], &["a", "b"]),
+        ("[github]\ntoken = 'a,b'", &[], &["a", "b"]),
+        ("[github]\ntokens = 'a,b'", &[], &["a", "b"]),
+        (
+            "[github]\ntokens = ['a', 'b']",
+            &[("GITHUB_PERSONAL_ACCESS_TOKEN", "c, d,c,")],
+            &["c", "d"],
+        ),
+    ];
+    for (file, environment, want) in table {
+        let credentials = github(file, environment).unwrap().credentials();
+        assert_eq!(exposed(&credentials), *want, "{file} {environment:?}");
+        assert_eq!(credentials.is_empty(), want.is_empty());
+    }
+}
+
+#[test]
+fn an_app_comes_from_the_file_or_the_environment() {
+    let from_file = "[github.app]\nid = 7\ninstallation_id = 8\nprivate_key_path = '/a.pem'";
+    let app = github(from_file, &[("GITHUB_APP_ID", "9")]).unwrap().credentials().app;
+    let want = App {
+        id: 9,
+        installation_id: Some(8),
+        private_key_path: "/a.pem".into(),
+    };
+    assert_eq!(app, Some(want));
+    let env = [("GITHUB_APP_ID", "9"), ("GITHUB_APP_PRIVATE_KEY_PATH", "/b.pem")];
+    let credentials = github("", &env).unwrap().credentials();
+    assert!(!credentials.is_empty());
+    assert_eq!(credentials.app.unwrap().installation_id, None);
+}
+
+#[test]
+fn credentials_that_cannot_be_are_refused_with_the_fix() {
+    let table: &[(&str, &[(&str, &str)], &str, &str)] = &[
+        (
+            "[github]\ntoken = 'a'\ntokens = ['b']",
+            &[],
+            "[github] tokens is there besides token",
+            "write one of them",
+        ),
+        (
+            "[github]\ntokens = ['hunter2 x']",
+            &[],
+            "[github] token has characters that no token has",
+            "copy it again",
+        ),
+        (
+            "[github]\ntokens = ['hunter2', 5]",
+            &[],
+            "neither a text nor a list of texts",
+            "section [github]",
+        ),
+        (
+            "",
+            &[("GITHUB_APP_ID", "9")],
+            "[github.app] private_key_path is missing",
+            "GITHUB_APP_PRIVATE_KEY_PATH",
+        ),
+        (
+            "",
+            &[("GITHUB_APP_PRIVATE_KEY_PATH", "/b.pem")],
+            "[github.app] id is missing",
+            "environment variable GITHUB_APP_ID, or [github.app] id in bugstream.toml",
+        ),
+        (
+            "",
+            &[("GITHUB_APP_ID", "Iv23hunter")],
+            "GITHUB_APP_ID is not a whole number",
+            "write digits only",
+        ),
+        (
+            "[github]\nreserve_percent = 91",
+            &[],
+            "[github] reserve_percent is not between 0 and 90",
+            "write 20",
+        ),
+        (
+            "[github]\napp = 'x'",
+            &[("GITHUB_APP_ID", "9")],
+            "[github] in ",
+            "correct or remove",
+        ),
+    ];
+    for (file, environment, problem, fix) in table {
+        let error = github(file, environment).unwrap_err();
+        assert!(error.problem.contains(problem) && error.fix.contains(fix), "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_repository_may_have_its_own_credentials() {
+    let read = |file: &str, env: &[(&str, &str)]| Repositories::read(&load(file, env, &[]).unwrap());
+    let file = "[[repositories]]\nname = 'a/b'\n[[repositories]]\nname = 'c/d'\ntokens = ['hunter2', 'y']\n\
+                [[repositories]]\nname = 'e/f'\napp = { id = 1, private_key_path = '/k.pem' }";
+    let all = read(file, &[]).unwrap().0;
+    assert_eq!(all[0].credentials, None);
+    assert_eq!(exposed(all[1].credentials.as_ref().unwrap()), ["hunter2", "y"]);
+    assert_eq!(all[2].credentials.as_ref().unwrap().app.as_ref().unwrap().id, 1);
+    assert!(!format!("{all:?}").contains("hunter2"));
+    assert!(!load(file, &[], &[]).unwrap().redacted().contains("hunter2"));
+    let list = "[github]\ntokens = ['hunter2']";
+    assert!(!load(list, &[], &[]).unwrap().redacted().contains("hunter2"));
+
+    let named = [("GITHUB_REPO_PUBLIC", "x/y")];
+    let first = read("[[repositories]]\nname = 'a/b'\ntoken = 'own'", &named).unwrap();
+    assert_eq!(
+        exposed(first.first().credentials.as_ref().unwrap()),
+        ["own"],
+        "a variable renames, no more"
+    );
+    for (keys, what) in [
+        ("token = 'hunter2 x'", "a token has characters that no token has"),
+        ("app = { private_key_path = '/k.pem' }", "app has no id"),
+        ("app = { id = 1 }", "app has no private_key_path"),
+    ] {
+        let error = read(&format!("[[repositories]]\nname = 'a/b'\n{keys}"), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&format!("[[repositories]] a/b: {what}")), "{error}");
+        assert!(!error.contains("hunter2"));
     }
 }

@@ -38,8 +38,14 @@ pub(crate) async fn step(
     let (repo, deps) = (&repository.name, &layers.deps);
     let Some(named) = named(request, || format!("{:016x}", deps.chance.bits())) else {
         let Marked { record, revision } = deps.watermarks.read::<Backfill>(repo).await?;
+        let known = record.run.clone();
         return match under_way(record, request, deps.clock.now()) {
-            Some(record) => go_on(record, revision, repository, layers).await,
+            Some(record) if record.run == known => go_on(record, revision, repository, layers).await,
+            // Written down at once, so that whoever asked sees that it has begun, and why it waits.
+            Some(record) => {
+                let Marked { record, revision } = deps.watermarks.swap(repo, record, revision).await?;
+                go_on(record, revision, repository, layers).await
+            }
             None => Ok(Next::Asked),
         };
     };

@@ -34,7 +34,7 @@ pub(super) struct Page {
     pub(super) rows: Vec<Listed>,
     pub(super) next: Option<Cursor>,
     /// Under which key it is kept, and with which validator; `None` where there is nothing new to keep.
-    kept: Option<(String, Validator)>,
+    pub(super) kept: Option<(String, Validator)>,
 }
 
 /// A row of the list.

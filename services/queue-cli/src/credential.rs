@@ -210,7 +210,7 @@ mod tests {
                 .map(|state| state.label)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(labels(&[&ours, "token-00000000"]), [ours.clone()]);
+        assert_eq!(labels(&[&ours, "token-00000000"]), [ours.as_str()]);
         assert_eq!(
             labels(&["token-00000000"]),
             ["token-00000000"],

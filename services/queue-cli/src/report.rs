@@ -83,12 +83,17 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
-    match hours {
-        0 if minutes == 0 => format!("{seconds} s"),
-        0 => format!("{minutes} min"),
-        1..10 if minutes % 60 > 0 => format!("{hours} h {} min", minutes % 60),
-        0..48 => format!("{hours} h"),
-        _ => format!("{} days", hours / 24),
+    let past_the_hour = minutes % 60;
+    if hours >= 48 {
+        format!("{} days", hours / 24)
+    } else if hours >= 10 || hours > 0 && past_the_hour == 0 {
+        format!("{hours} h")
+    } else if hours > 0 {
+        format!("{hours} h {past_the_hour} min")
+    } else if minutes > 0 {
+        format!("{minutes} min")
+    } else {
+        format!("{seconds} s")
     }
 }
 

@@ -1,6 +1,7 @@
 //! The processor time that processes took, from proc_pid_stat(5).
 //!
-//! A rate falls with whatever else the machine does meanwhile; the time that was spent on the work itself hardly does.
+//! A rate falls with whatever else the machine does meanwhile; the time that was spent on the work itself depends less on
+//! it, though caches and the size of batches still do.
 
 use std::time::Duration;
 

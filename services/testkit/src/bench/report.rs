@@ -56,7 +56,7 @@ pub(super) struct Rates {
     pub(super) limit_per_second: Spread,
     /// Accepted through limit, round by round.
     pub(super) ratio: Spread,
-    /// The same by processor time, which hardly depends on what else the machine does.
+    /// The same by processor time, which depends less on what else the machine does.
     pub(super) processor: Processor,
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bugstream_stack::process::Identity;
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -51,6 +52,14 @@ impl Broken {
         }
     }
 
+    /// Whether everybody has long gone on when it is mended.
+    fn heals_soon(self) -> bool {
+        !matches!(
+            self,
+            Self::Stalled(_) | Self::NatsKilled | Self::ElasticKilled | Self::ElasticFrozen
+        )
+    }
+
     fn name(self) -> Option<String> {
         Some(match self {
             Self::Nothing => return None,
@@ -67,10 +76,11 @@ impl Broken {
     }
 }
 
-/// Breaks and mends until `end`; everything works when it returns.
+/// Breaks and mends until `end`; everything works when it returns. Without an Elasticsearch of its own only what heals
+/// soon is broken.
 pub(super) async fn break_until(
     rig: &mut Rig,
-    node: &mut Node,
+    mut node: Option<&mut Node>,
     end: Instant,
     chance: &mut StdRng,
     book: &Book,
@@ -78,7 +88,10 @@ pub(super) async fn break_until(
     while Instant::now() < end {
         let calm = Duration::from_millis(chance.random_range(300..2_000));
         let hold = Duration::from_millis(chance.random_range(100..4_000));
-        let broken = Broken::random(chance, end.saturating_duration_since(Instant::now()));
+        let mut broken = Broken::random(chance, end.saturating_duration_since(Instant::now()));
+        if node.is_none() && !broken.heals_soon() {
+            broken = Broken::Nothing;
+        }
         let link = Link::ALL[chance.random_range(0..Link::ALL.len())];
         let mode = if chance.random_range(0..3) == 0 {
             Mode::Pass
@@ -92,7 +105,7 @@ pub(super) async fn break_until(
             rig.github.fault(FaultRule::next(1, limit));
         }
         disturb(rig, link, mode, chance.random_range(0..3) == 0, book);
-        begin(rig, node, broken, book).await?;
+        begin(rig, node.as_deref_mut(), broken, book).await?;
         tokio::time::sleep(if matches!(broken, Broken::Stalled(_)) {
             STALL
         } else {
@@ -100,7 +113,7 @@ pub(super) async fn break_until(
         })
         .await;
         rig.link(link).set(Mode::Pass);
-        mend(rig, node, broken).await?;
+        mend(rig, node.as_deref_mut(), broken).await?;
     }
     Ok(())
 }
@@ -144,7 +157,7 @@ fn disturb(rig: &Rig, link: Link, mode: Mode, cut: bool, book: &Book) {
     }
 }
 
-async fn begin(rig: &mut Rig, node: &mut Node, broken: Broken, book: &Book) -> anyhow::Result<()> {
+async fn begin(rig: &mut Rig, node: Option<&mut Node>, broken: Broken, book: &Book) -> anyhow::Result<()> {
     if let Some(name) = broken.name() {
         book.fault(name);
     }
@@ -158,25 +171,29 @@ async fn begin(rig: &mut Rig, node: &mut Node, broken: Broken, book: &Book) -> a
         }
         Broken::NatsKilled => rig.nats.kill9(),
         Broken::NatsFrozen => signal(rig.nats.pid(), Signal::STOP),
-        Broken::ElasticKilled => node.kill9().await?,
-        Broken::ElasticFrozen => signal(node.pid()?, Signal::STOP),
+        Broken::ElasticKilled => own(node)?.kill9().await?,
+        Broken::ElasticFrozen => signal(own(node)?.pid()?, Signal::STOP),
         Broken::ElasticReadOnly => read_only(rig, true).await,
     }
     Ok(())
 }
 
-async fn mend(rig: &mut Rig, node: &mut Node, broken: Broken) -> anyhow::Result<()> {
+async fn mend(rig: &mut Rig, node: Option<&mut Node>, broken: Broken) -> anyhow::Result<()> {
     match broken {
         Broken::Nothing => {}
         Broken::Killed(role) | Broken::Stopped(role) => rig.service(role).restart().await?,
         Broken::Frozen(role) | Broken::Stalled(role) => rig.service(role).thaw(),
         Broken::NatsKilled => rig.nats.restart().await,
         Broken::NatsFrozen => signal(rig.nats.pid(), Signal::CONT),
-        Broken::ElasticKilled => node.restart().await?,
-        Broken::ElasticFrozen => signal(node.pid()?, Signal::CONT),
+        Broken::ElasticKilled => own(node)?.restart().await?,
+        Broken::ElasticFrozen => signal(own(node)?.pid()?, Signal::CONT),
         Broken::ElasticReadOnly => read_only(rig, false).await,
     }
     Ok(())
+}
+
+fn own(node: Option<&mut Node>) -> anyhow::Result<&mut Node> {
+    node.context("only an Elasticsearch of its own is broken")
 }
 
 fn signal(pid: u32, signal: Signal) {

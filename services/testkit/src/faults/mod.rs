@@ -95,13 +95,32 @@ impl Book {
 /// # Errors
 /// The run could not be made. What it found is in the report.
 pub async fn run(options: Options, node: &mut Node, say: impl Fn(&str)) -> anyhow::Result<Report> {
+    let elastic = Elastic::at(node.url());
+    make(options, elastic, Some(node), say).await
+}
+
+/// As [`run`], on an Elasticsearch that others use too, and with nothing that takes a minute to heal: servers are not
+/// killed, and nobody is frozen for longer than a lease.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_briefly(options: Options, elastic: Elastic, say: impl Fn(&str)) -> anyhow::Result<Report> {
+    make(options, elastic, None, say).await
+}
+
+async fn make(
+    options: Options,
+    elastic: Elastic,
+    node: Option<&mut Node>,
+    say: impl Fn(&str),
+) -> anyhow::Result<Report> {
     let plan = Plan {
         issues: options.issues,
         seed: options.seed,
         downloader: "confirm_delay_s = 3\ndeletions_per_hour = 100000\n".to_owned(),
         ..Plan::default()
     };
-    let mut rig = Rig::start(plan, Elastic::at(node.url())).await?;
+    let mut rig = Rig::start(plan, elastic).await?;
     let (book, queues) = (Book::default(), rig.queues().clone());
     tokio::select! {
         report = steps(&mut rig, node, options, &book) => report,
@@ -109,7 +128,7 @@ pub async fn run(options: Options, node: &mut Node, say: impl Fn(&str)) -> anyho
     }
 }
 
-async fn steps(rig: &mut Rig, node: &mut Node, options: Options, book: &Book) -> anyhow::Result<Report> {
+async fn steps(rig: &mut Rig, node: Option<&mut Node>, options: Options, book: &Book) -> anyhow::Result<Report> {
     book.begin("breaking");
     let last = options.issues.to_string();
     let queued = rig.queue_cli(&["add-range", "download", "1", &last]).await?;
@@ -122,7 +141,7 @@ async fn steps(rig: &mut Rig, node: &mut Node, options: Options, book: &Book) ->
 }
 
 /// Edits and breaks until the time is over.
-async fn disturb(rig: &mut Rig, node: &mut Node, options: Options, book: &Book) -> anyhow::Result<()> {
+async fn disturb(rig: &mut Rig, node: Option<&mut Node>, options: Options, book: &Book) -> anyhow::Result<()> {
     let rates = WebhookRates {
         lost: 0.0,
         duplicated: 0.1,

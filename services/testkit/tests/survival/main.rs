@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 mod disk;
+mod faults;
 mod kill;
 mod proxy;
 mod settle;

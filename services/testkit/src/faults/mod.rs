@@ -41,6 +41,10 @@ const ACCEPTED: Duration = Duration::from_secs(60);
 /// The share of GitHub's answers that go wrong.
 const STORM: f64 = 0.1;
 
+/// Second looks and looks for what webhooks did not bring come soon, and the fuse stays out of it.
+const DOWNLOADER: &str = "confirm_delay_s = 3\ndeletions_per_hour = 100000\nsweep_interval_s = 5\n\
+                          deliveries_interval_s = 5\n";
+
 /// How a run is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -117,7 +121,7 @@ async fn make(
     let plan = Plan {
         issues: options.issues,
         seed: options.seed,
-        downloader: "confirm_delay_s = 3\ndeletions_per_hour = 100000\n".to_owned(),
+        downloader: DOWNLOADER.to_owned(),
         ..Plan::default()
     };
     let mut rig = Rig::start(plan, elastic).await?;

@@ -18,6 +18,7 @@ use bugstream_stack::{ports, server};
 use futures_util::StreamExt as _;
 use prost::Message as _;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::elastic::Elastic;
 use crate::faults::Editor;
@@ -419,6 +420,7 @@ fn configuration(plan: &Plan, nats: &Nats, elastic: &Elastic, github: &Simulator
 pub struct Node {
     // Taken out only while a blocking call has it.
     server: Option<server::Elasticsearch>,
+    restarting: Option<JoinHandle<(server::Elasticsearch, anyhow::Result<()>)>>,
     url: String,
     _folder: tempfile::TempDir,
 }
@@ -456,6 +458,7 @@ impl Node {
         Ok(Self {
             url: server.url(),
             server: Some(server),
+            restarting: None,
             _folder: folder,
         })
     }
@@ -494,12 +497,40 @@ impl Node {
     /// # Errors
     /// It does not get ready.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.begin_restart()?;
+        self.ready().await
+    }
+
+    /// Starts it again without waiting; meanwhile it counts as not running.
+    ///
+    /// # Errors
+    /// It is being restarted already.
+    pub fn begin_restart(&mut self) -> anyhow::Result<()> {
         let mut server = self.server.take().context("it is being restarted")?;
-        let (server, restarted) = blocking(move || {
+        self.restarting = Some(tokio::task::spawn_blocking(move || {
             let restarted = server.restart();
-            Ok((server, restarted))
-        })
-        .await?;
+            (server, restarted)
+        }));
+        Ok(())
+    }
+
+    /// Whether somebody waits for it to get ready.
+    #[must_use]
+    pub fn is_restarting(&self) -> bool {
+        self.restarting
+            .as_ref()
+            .is_some_and(|restarting| !restarting.is_finished())
+    }
+
+    /// Waits until it is ready if it is being restarted.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        let Some(restarting) = self.restarting.take() else {
+            return Ok(());
+        };
+        let (server, restarted) = restarting.await.context("the blocking thread panicked")?;
         self.server = Some(server);
         restarted
     }

@@ -60,6 +60,10 @@ impl Broken {
         )
     }
 
+    fn needs_elastic(self) -> bool {
+        matches!(self, Self::ElasticKilled | Self::ElasticFrozen | Self::ElasticReadOnly)
+    }
+
     fn name(self) -> Option<String> {
         Some(match self {
             Self::Nothing => return None,
@@ -89,7 +93,7 @@ pub(super) async fn break_until(
         let calm = Duration::from_millis(chance.random_range(300..2_000));
         let hold = Duration::from_millis(chance.random_range(100..4_000));
         let mut broken = Broken::random(chance, end.saturating_duration_since(Instant::now()));
-        if node.is_none() && !broken.heals_soon() {
+        if !is_possible(broken, node.as_deref_mut()).await? {
             broken = Broken::Nothing;
         }
         let link = Link::ALL[chance.random_range(0..Link::ALL.len())];
@@ -115,7 +119,19 @@ pub(super) async fn break_until(
         rig.link(link).set(Mode::Pass);
         mend(rig, node.as_deref_mut(), broken).await?;
     }
-    Ok(())
+    match node {
+        Some(node) => node.ready().await,
+        None => Ok(()),
+    }
+}
+
+/// Whether there is something to break. Starting Elasticsearch takes a while, in which everything else goes on breaking.
+async fn is_possible(broken: Broken, node: Option<&mut Node>) -> anyhow::Result<bool> {
+    match node {
+        None => Ok(broken.heals_soon()),
+        Some(node) if node.is_restarting() => Ok(!broken.needs_elastic()),
+        Some(node) => node.ready().await.map(|()| true),
+    }
 }
 
 /// GitHub asks to wait, in every third round.
@@ -185,7 +201,7 @@ async fn mend(rig: &mut Rig, node: Option<&mut Node>, broken: Broken) -> anyhow:
         Broken::Frozen(role) | Broken::Stalled(role) => rig.service(role).thaw(),
         Broken::NatsKilled => rig.nats.restart().await,
         Broken::NatsFrozen => signal(rig.nats.pid(), Signal::CONT),
-        Broken::ElasticKilled => own(node)?.restart().await?,
+        Broken::ElasticKilled => own(node)?.begin_restart()?,
         Broken::ElasticFrozen => signal(own(node)?.pid()?, Signal::CONT),
         Broken::ElasticReadOnly => read_only(rig, false).await,
     }

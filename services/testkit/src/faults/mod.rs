@@ -32,8 +32,8 @@ use crate::elastic::Elastic;
 use crate::github::{Delivery, FaultKind, Storm, WebhookRates};
 use crate::rig::{Node, Plan, Rig, Role};
 
-/// How long the queues may take to drain: a frozen worker's messages alone come back after half a minute.
-const DRAIN: Duration = Duration::from_secs(240);
+/// How long the queues may get no shorter: a frozen worker's messages alone come back after half a minute.
+const STUCK: Duration = Duration::from_secs(150);
 
 /// How long one webhook may take to be accepted once everything works.
 const ACCEPTED: Duration = Duration::from_secs(60);
@@ -193,13 +193,19 @@ async fn settle(rig: &mut Rig, book: &Book) -> anyhow::Result<Option<Duration>> 
             "a webhook is not accepted although everything works"
         );
     }
-    while rig.waiting().await != Some(0) {
-        if begin.elapsed() > DRAIN {
-            return Ok(None);
+    Ok(drained(rig).await.then(|| begin.elapsed()))
+}
+
+/// Waits until nothing waits; false if it does not get less any more.
+async fn drained(rig: &Rig) -> bool {
+    let (mut least, mut since) = (u64::MAX, Instant::now());
+    while least > 0 && since.elapsed() < STUCK {
+        if let Some(waiting) = rig.waiting().await.filter(|waiting| *waiting < least) {
+            (least, since) = (waiting, Instant::now());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(Some(begin.elapsed()))
+    least == 0
 }
 
 async fn conclude(rig: &mut Rig, options: Options, book: &Book, catch_up: Option<Duration>) -> anyhow::Result<Report> {

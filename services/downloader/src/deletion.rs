@@ -3,7 +3,7 @@
 //! An issue that the log knows counts as deleted only when all of this holds:
 //! 1. GitHub answers 404, or 410 that is not about disabled issues, or 301 to another repository;
 //! 2. its repository answers, with issues enabled;
-//! 3. another issue that the log knows, if there is one, still answers;
+//! 3. another issue that the log knows, if there is one, still answers; while none does, `/readyz` says so;
 //! 4. a signed webhook said so too; or GitHub says the same again after the confirmation delay, with nothing else in
 //!    between; or a person approved it;
 //! 5. the fuse is whole: not more than a configured number of deletions an hour. Once blown it stays so until a person
@@ -162,10 +162,7 @@ async fn check_surroundings(request: &Request<'_>, deps: &Deps) -> Result<(), Fa
     if asked.is_empty() {
         return Ok(());
     }
-    Err(Failure::NoWitness {
-        repo: issue.repo().clone(),
-        asked: asked.len(),
-    })
+    Err(Failure::NoWitness(issue.repo().clone()))
 }
 
 /// First the one that answered last: where very many are gone at once, those that the log names may all be among them.

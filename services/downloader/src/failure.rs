@@ -46,12 +46,11 @@ pub(crate) enum Failure {
     NoRepository(RepoName),
     #[error("{0} has its issues disabled: enable them in its settings, or take it out of [[repositories]]")]
     IssuesDisabled(RepoName),
-    /// `asked` others of the repository that were there before.
     #[error(
-        "issues of {repo} are answered as not there, and no other that was there answers: nothing is believed and nothing \
-         deleted; see whether the token may still read the issues of {repo}"
+        "issues of {0} are answered as not there, and no other that was there answers: nothing is believed and nothing \
+         deleted; see whether the token may still read the issues of {0}"
     )]
-    NoWitness { repo: RepoName, asked: usize },
+    NoWitness(RepoName),
 }
 
 impl Failure {
@@ -70,8 +69,7 @@ impl Failure {
             Self::Github(error) => github(error, why, issue, deps).await,
             Self::Unreadable(_) => deps.trouble.with(issue, why),
             Self::NoRepository(_) | Self::IssuesDisabled(_) => repository_away(issue.repo(), why, deps),
-            Self::NoWitness { repo, asked } => {
-                tracing::error!(%issue, asked, "no other issue of the repository answers; nothing is deleted");
+            Self::NoWitness(repo) => {
                 deps.doubts.raise(&repo, &why);
                 Outcome::retry(why)
             }

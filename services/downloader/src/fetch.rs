@@ -71,24 +71,14 @@ pub(crate) async fn fetch(
     };
     let timeline = timeline(&place, issue.as_ref(), known, request, deps).await?;
     deps.trouble.over();
-    let record = Record {
-        issue: match &issue {
-            Some(raw) => validator_of(raw),
-            None => known.record.issue.clone(),
-        },
-        timeline: match &timeline {
-            Some(timeline) => validators_of(timeline),
-            None => known.record.timeline.clone(),
-        },
-    };
-    let (issue, timeline) = match (issue, timeline) {
+    let record = record(issue.as_ref(), timeline.as_ref(), known);
+    let (issue, timeline, events) = match (issue, timeline) {
         (None, None) => return Ok(Fetched::Unchanged(record)),
-        (Some(raw), Some(timeline)) => (raw.bytes, (timeline.bytes, timeline.events)),
         (Some(raw), None) if known.has_issue(&raw.bytes) => return Ok(Fetched::Unchanged(record)),
-        (Some(raw), None) => (raw.bytes, (known.stored_timeline(deps).await?, known.events)),
-        (None, Some(timeline)) => (known.stored_issue(deps).await?, (timeline.bytes, timeline.events)),
+        (Some(raw), Some(timeline)) => (raw.bytes, timeline.bytes, timeline.events),
+        (Some(raw), None) => (raw.bytes, known.stored_timeline(deps).await?, known.events),
+        (None, Some(timeline)) => (known.stored_issue(deps).await?, timeline.bytes, timeline.events),
     };
-    let (timeline, events) = timeline;
     Ok(Fetched::Whole(Whole {
         issue,
         timeline,
@@ -170,6 +160,14 @@ async fn comments_of(issue: Option<&Raw>, known: &Known, deps: &Deps) -> Result<
         None if pages > 1 => comments(&known.stored_issue(deps).await?),
         None => None,
     })
+}
+
+/// The validators of what was received, and those that still hold of what was not.
+fn record(issue: Option<&Raw>, timeline: Option<&RawTimeline>, known: &Known) -> Record {
+    Record {
+        issue: issue.map_or_else(|| known.record.issue.clone(), validator_of),
+        timeline: timeline.map_or_else(|| known.record.timeline.clone(), validators_of),
+    }
 }
 
 fn validator_of(raw: &Raw) -> Option<KnownIssue> {

@@ -237,7 +237,7 @@ async fn credentials_that_can_be_none_end_the_start_and_say_what_is_wrong() {
 /// Another repository with a token of its own.
 fn beside(name: &str, token: &str) -> Repository {
     Repository {
-        name: name.parse().unwrap(),
+        name: name.parse().expect("a name"),
         private: None,
         public: Vec::new(),
         credentials: Some(Credentials {

@@ -57,12 +57,15 @@ impl Client {
             Place::Id(id) => *id,
             Place::Of(repository) => {
                 let url = self.url(&format!("repos/{repository}/installation"));
-                let answer = asker.ask_app(&installation.app, Method::GET, url).await;
-                match answer {
-                    Ok(answer) if answer.status == StatusCode::OK => body::object::<Id>(&answer.body)?.id,
-                    Ok(_) => return no("the App is not installed on the repository"),
-                    Err(error) => return Err(error),
+                let mut answer = asker.ask_app(&installation.app, Method::GET, url).await?;
+                if let Some(renamed) = answer.moved()? {
+                    let url = renamed.url().clone();
+                    answer = asker.ask_app(&installation.app, Method::GET, url).await?;
                 }
+                if answer.status != StatusCode::OK {
+                    return no("the App is not installed on the repository, or there is no App of this id");
+                }
+                body::object::<Id>(&answer.body)?.id
             }
         };
         let url = self.url(&format!("app/installations/{id}/access_tokens"));
@@ -70,7 +73,7 @@ impl Client {
             Ok(answer) if answer.status.is_success() => {
                 Token::of(&answer.body, limit::date(&answer.headers), self.shared().now())
             }
-            Ok(_) => no("the App has no such installation"),
+            Ok(_) => no("the App has no such installation, or there is no App of this id"),
             Err(Error::Forbidden { .. }) => no("the App's installation is suspended"),
             Err(error) => Err(error),
         }
@@ -80,8 +83,16 @@ impl Client {
     async fn ask_app(&self, app: &Arc<Credential>, method: Method, url: Url) -> Result<Answer, Error> {
         let request = Request::get(Route::Installation, url).method(method);
         let app = std::slice::from_ref(app);
-        let permit = self.permit(app, &request).await?;
-        self.exchange(permit.credential, &request).await
+        let answer = match self.permit(app, &request).await {
+            Ok(permit) => self.exchange(permit.credential, &request).await,
+            Err(error) => Err(error),
+        };
+        answer.map_err(|error| match error {
+            Error::Unauthorized { .. } => Error::Unauthorized {
+                why: "the App's id or private key is not accepted (401)".to_owned(),
+            },
+            error => error,
+        })
     }
 
     /// Whether a refused credential may be accepted if it is made anew: a token that was revoked, a JWT with a wrong date.

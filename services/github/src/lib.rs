@@ -5,14 +5,20 @@
 //!
 //! Invariants:
 //! - An answer is whole or an error: a page that is missing, cut, no JSON or from elsewhere never makes a shorter timeline.
-//! - After an answer that asked to wait, nothing is sent until the wait is over ([`Error::Limited`] comes at once).
-//! - The token goes to the API's own origin only; redirects are never followed by themselves.
-//! - Errors, logs and traces carry neither the token nor content.
+//! - After an answer that asked to wait, nothing is sent with that credential until the wait is over. While none may be
+//!   used, [`Error::Limited`] comes at once. No answer drops a request: another credential asks, or the caller hears when.
+//! - Background work leaves a share of every bound to live work ([`Priority`]).
+//! - "Not there" counts only when every credential says so.
+//! - Credentials go to the API's own origin only; redirects are never followed by themselves.
+//! - Errors, logs and traces carry neither credentials nor content.
 //!
 //! What it is not: a decision. Whether a 404 is a deletion, and when to try again, is the downloader's.
 //!
-//! The steps, one a file: `client` sends one request through the `gate` with `credentials`, reads the `body`, and sorts
-//! errors out by `limit`; `issue`, `timeline` (with `link`), `repository` and `list` are the requests.
+//! The steps, one a file: `client` asks, with the one of its `credentials` that the `pool` chooses by their `ledger`s;
+//! `authorise` has what it sends to prove itself (an `app` signs and renews), `exchange` sends one request, reads the
+//! `body` and sorts errors out by `limit`. `issue`, `timeline` (with `link`), `repository`, `list` and `deliveries` are the
+//! requests. `clients` is one client a repository, `quota` what one process tells the next. `webhook` reads what GitHub
+//! sends by itself.
 
 mod app;
 mod authorise;

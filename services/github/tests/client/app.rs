@@ -162,6 +162,31 @@ async fn a_token_that_was_revoked_before_its_end_is_renewed() {
 }
 
 #[tokio::test]
+async fn what_was_unchanged_is_asked_for_once_more_after_each_renewal() {
+    let stage = Stage::set().await;
+    let (client, issue) = (stage.client(), issue(&stage.github, 1));
+    let mut known = found(&client, &issue).await.validator;
+    for _ in 0..3 {
+        let spent = stage.github.requests().spent_by(INSTALLATION);
+        for _ in 0..5 {
+            let again = client.issue(&issue, known.as_ref()).await.unwrap();
+            assert_eq!(again, IssueAnswer::Unchanged);
+        }
+        assert_eq!(
+            stage.github.requests().spent_by(INSTALLATION),
+            spent,
+            "free within the hour"
+        );
+        stage.advance(Duration::from_secs(56 * 60));
+        let IssueAnswer::Found(raw) = client.issue(&issue, known.as_ref()).await.unwrap() else {
+            panic!("etags are the token's")
+        };
+        known = raw.validator;
+        assert_eq!(stage.github.requests().spent_by(INSTALLATION), spent + 1);
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_cannot_be_renewed_is_used_to_its_end() {
     let stage = Stage::set().await;
     let client = stage.client();
@@ -206,7 +231,10 @@ async fn an_app_that_may_not_says_so() {
     assert!(text.contains("no such installation"), "{text}");
     let unknown = Client::new(stage.config(99, Some(815)), clock()).unwrap();
     let text = error(&unknown).await;
-    assert!(text.contains("app-99-815: the App"), "{text}");
+    assert!(
+        text.contains("app-99-815: the App") && text.contains("no App of this id"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -153,7 +153,9 @@ fn every_key_lies_in_a_known_section_and_has_its_own_names() {
     }
 }
 
-fn github(file: &str, environment: &[(&str, &str)]) -> Result<Github, ConfigError> {
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+fn github(file: &str, environment: Pairs<'_>) -> Result<Github, ConfigError> {
     Github::read(&load(file, environment, &[])?)
 }
 
@@ -163,7 +165,7 @@ fn exposed(credentials: &Credentials) -> Vec<&str> {
 
 #[test]
 fn several_tokens_come_from_the_file_or_the_environment() {
-    let table: &[(&str, &[(&str, &str)], &[&str])] = &[
+    let table: &[(&str, Pairs<'_>, &[&str])] = &[
         ("", &[], &[]),
         ("[github]\ntoken = 'a'", &[], &["a"]),
         ("[github]\ntokens = ['a', 'b', 'a']", &[], &["a", "b"]),
@@ -200,7 +202,7 @@ fn an_app_comes_from_the_file_or_the_environment() {
 
 #[test]
 fn credentials_that_cannot_be_are_refused_with_the_fix() {
-    let table: &[(&str, &[(&str, &str)], &str, &str)] = &[
+    let table: &[(&str, Pairs<'_>, &str, &str)] = &[
         (
             "[github]\ntoken = 'a'\ntokens = ['b']",
             &[],

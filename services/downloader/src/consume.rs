@@ -39,6 +39,7 @@ pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, con
     for spec in [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL, DOWNLOADER_TASKS] {
         context.health.up(spec.name);
     }
+    deps.doubts.drop_all();
     worked.map(drop)
 }
 

@@ -77,6 +77,12 @@ impl Doubts {
         }
     }
 
+    /// Another process leads, so they are its business.
+    pub(crate) fn drop_all(&self) {
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        raised.drain().for_each(|repo| self.health.up(&part(&repo)));
+    }
+
     /// The issue of a repository that answered last: the best one to ask where another seems to be gone.
     pub(crate) fn answered_last(&self, repo: &RepoName) -> Option<IssueId> {
         let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,6 +168,9 @@ mod tests {
             "another repository says nothing of this one"
         );
         doubts.lift(&issue);
+        assert!(health.away().await.is_empty());
+        doubts.raise(issue.repo(), "nothing answers");
+        doubts.drop_all();
         assert!(health.away().await.is_empty());
         assert_eq!(doubts.answered_last(issue.repo()), Some(issue.clone()));
         doubts.silent(&issue);

@@ -133,9 +133,21 @@ impl Deps {
         clients.map_err(|error| {
             let wrong = self
                 .settings
-                .wrong("github.api_url", "cannot be used", None, &error.to_string());
+                .wrong(key_of(&error), "cannot be used", None, &error.to_string());
             Failure::from(wrong)
         })
+    }
+}
+
+/// The key to correct.
+fn key_of(error: &bugstream_github::ConfigError) -> &'static str {
+    use bugstream_github::ConfigError;
+    match error {
+        ConfigError::Url | ConfigError::Http(_) => "github.api_url",
+        ConfigError::Token => "github.token",
+        ConfigError::Concurrency(_) => "github.concurrency",
+        ConfigError::Key(_) => "github.app.private_key_path",
+        ConfigError::Installation => "github.app.installation_id",
     }
 }
 

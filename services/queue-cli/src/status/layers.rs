@@ -1,12 +1,16 @@
 //! The layers that keep a repository fresh where webhooks fail: the sweep, the audit, the repair of deliveries; and the
 //! backfill, while there is one.
 
+use std::time::Duration;
+
 use bugstream_kit::broker::Broker;
 use bugstream_kit::watermarks::{Audit, Backfill, Deliveries, Phase, State, Sweep, WatermarkError, Watermarks};
 use bugstream_proto::RepoName;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::LATE;
 use super::screen::Part;
 use crate::deps::Deps;
 use crate::failure::Failure;
@@ -37,9 +41,38 @@ impl Layers {
     }
 }
 
+/// How often the layers run that have a time, where the configuration says so.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Intervals {
+    sweep_interval_s: u64,
+    deliveries_interval_s: u64,
+}
+
 pub(super) async fn part(repository: &RepoName, broker: &Broker, deps: &Deps) -> Result<Part, Failure> {
     let layers = Layers::read(repository, broker).await?;
-    Ok(shown(&layers, deps.context().clock.now()))
+    let (intervals, now) = (deps.settings().section("downloader")?, deps.context().clock.now());
+    Ok(late(&layers, &intervals, now).fold(shown(&layers, now), Part::wrong))
+}
+
+/// The layers that should have run again. A used up quota may hold up each by an hour, and by no more.
+fn late(layers: &Layers, intervals: &Intervals, now: OffsetDateTime) -> impl Iterator<Item = String> {
+    let (sweep, deliveries) = (&layers.sweep, &layers.deliveries);
+    let timed = [
+        ("sweep", &sweep.state, sweep.last_run, intervals.sweep_interval_s),
+        (
+            "deliveries",
+            &deliveries.state,
+            deliveries.last_run,
+            intervals.deliveries_interval_s,
+        ),
+    ];
+    timed.into_iter().filter_map(move |(name, state, last_run, interval)| {
+        let age = since(last_run?, now);
+        let late = *state == State::On && age > LATE + Duration::from_secs(interval) * 2;
+        let why = || format!("the {name} has not run for {}: look at the downloader's log", span(age));
+        late.then(why)
+    })
 }
 
 fn shown(layers: &Layers, now: OffsetDateTime) -> Part {
@@ -167,6 +200,23 @@ mod tests {
           fresh       sweep 4 min ago · audit 61 % of round 3 · deliveries off: the token may not see the hook
         "#);
         insta::assert_snapshot!(text(&fresh(), Output::Json), @r#"{"healthy":true,"repositories":{"a/b":{"fresh":{"audit":{"began":null,"finished":null,"requests_an_issue":0.0,"round":3,"share":0.612,"state":{"is":"on"}},"backfill":{"phase":"none","rows":0,"why":null},"deliveries":{"last_run":null,"repaired":0,"state":{"is":"off","why":"the token may not see the hook"}},"sweep":{"last_run":"2026-11-21T11:56:00Z","newest":null,"state":{"is":"on"}}}}},"wrong":[]}"#);
+    }
+
+    #[test]
+    fn a_layer_that_does_not_run_any_more_is_late() {
+        let late = |minutes, interval| {
+            let intervals = Intervals {
+                sweep_interval_s: interval,
+                ..Intervals::default()
+            };
+            let now = datetime!(2026-11-21 11:56 UTC) + time::Duration::minutes(minutes);
+            late(&fresh(), &intervals, now).collect::<Vec<_>>()
+        };
+        assert_eq!((late(60, 0).len(), late(180, 7_200).len()), (0, 0));
+        assert_eq!(
+            late(120, 0),
+            ["the sweep has not run for 2 h: look at the downloader's log"]
+        );
     }
 
     #[test]

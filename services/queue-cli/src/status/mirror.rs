@@ -12,15 +12,13 @@ use bugstream_proto::{Event, RepoName, Subject, Verb, v1};
 use serde_json::json;
 use time::OffsetDateTime;
 
+use super::LATE;
 use super::layers::Layers;
 use super::screen::Part;
 use crate::contents::away;
 use crate::deps::Deps;
 use crate::failure::Failure;
 use crate::report::{counted, since, span};
-
-/// Longer than GitHub's window, so that no limit alone makes a request that late.
-const LATE: Duration = Duration::from_secs(65 * 60);
 
 /// A request that waits, the first of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,6 +39,8 @@ use search::Search;
 
 /// How long one part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Longer than GitHub's window, so that no limit alone makes anything that late.
+const LATE: Duration = Duration::from_secs(65 * 60);
 /// Between two looks of `--watch`.
 const AGAIN: Duration = Duration::from_secs(2);
 

@@ -125,6 +125,23 @@ async fn a_bad_configuration_exits_with_2_and_names_the_key() {
 }
 
 #[tokio::test]
+async fn an_app_whose_key_is_none_is_named() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "not a key").expect("written");
+    let operator = Operator::default()
+        .with("GITHUB_REPO_PUBLIC", "a/b")
+        .with("GITHUB_APP_ID", "12345")
+        .with("GITHUB_APP_PRIVATE_KEY_PATH", file.path().display().to_string());
+    let (code, error) = operator.run("backfill --dry-run").await.refused();
+    assert_eq!(code, 2, "{error}");
+    assert!(
+        error.starts_with("error: GITHUB_APP_PRIVATE_KEY_PATH cannot be used\n"),
+        "{error}"
+    );
+    assert!(!error.contains("not a key"), "{error}");
+}
+
+#[tokio::test]
 async fn no_server_exits_with_1_within_seconds_and_shows_no_password() {
     let operator = Operator::default()
         .with("NATS_URL", NOWHERE)

@@ -34,6 +34,8 @@ impl Indexer {
         match error {
             ObjectError::Unavailable(_) => return Err(Outcome::away(error.to_string())),
             _ if message.attempts < PATIENCE => return Err(Outcome::retry(error.to_string())),
+            // Its objects went with it.
+            _ if self.is_superseded(message).await? => return Ok(()),
             _ => {}
         }
         let asked = self.ask_again(event).await?;

@@ -95,7 +95,8 @@ impl Indexer {
     async fn index(&self, message: &Received, lease: &Lease) -> Result<(), Outcome> {
         let event = Event::decode(message.issue(), &message.payload)
             .map_err(|error| Outcome::reject(kind_of(&error), error.to_string()))?;
-        if self.is_superseded(message).await? {
+        // A generation that is filled must not lack what the live one shows, even if something newer is in the log.
+        if self.target.is_live() && self.is_superseded(message).await? {
             return Ok(());
         }
         let raw = match &event.change {
@@ -111,7 +112,10 @@ impl Indexer {
             .transpose()?;
         let marks = Marks::from(&event.marks);
         if let Some(current) = current.as_ref().filter(|current| !marks.covers(&current.classified)) {
-            return self.cover(message, &event, marks.grow(&current.classified)).await;
+            self.cover(message, &event, marks.grow(&current.classified)).await?;
+            if self.target.is_live() {
+                return Ok(());
+            }
         }
         let trace_id = propagation::trace_id(&tracing::Span::current());
         let (current, trace_id) = (current.as_ref(), trace_id.as_deref());
@@ -131,7 +135,7 @@ impl Indexer {
     }
 
     /// Whether a newer event of the issue is in the log: that one cleans up after this one, since its marks cover it.
-    async fn is_superseded(&self, message: &Received) -> Result<bool, Outcome> {
+    pub(crate) async fn is_superseded(&self, message: &Received) -> Result<bool, Outcome> {
         match self.log.newest(message.issue()).await {
             Ok(newest) => Ok(newest.is_some_and(|newest| newest.sequence > message.sequence)),
             Err(LogError::Unreadable { sequence, .. }) if sequence > message.sequence => Ok(true),

@@ -15,6 +15,10 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// Between two lines elsewhere.
 const LINE: Duration = Duration::from_secs(10);
 
+/// Has a terminal cut what is too long for it: a line that wraps could not be drawn over.
+const CUT: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
+
 /// Standard output and standard error of one run.
 pub struct Screen<'a> {
     out: &'a mut (dyn Write + Send),
@@ -146,7 +150,7 @@ impl Progress<'_> {
         // Progress is a courtesy: a closed standard error does not stop the work.
         let _ = if self.terminal {
             self.drawn = true;
-            write!(self.err, "\r  {line}\x1b[K").and_then(|()| self.err.flush())
+            write!(self.err, "\r{CUT}  {line}\x1b[K{WRAP}").and_then(|()| self.err.flush())
         } else {
             writeln!(self.err, "  {line}")
         };
@@ -213,6 +217,9 @@ mod tests {
         let mut progress = screen.progress();
         progress.show("waiting");
         progress.clear();
-        assert_eq!(String::from_utf8(err).unwrap(), "\r  waiting\x1b[K\r\x1b[K");
+        assert_eq!(
+            String::from_utf8(err).unwrap(),
+            "\r\x1b[?7l  waiting\x1b[K\x1b[?7h\r\x1b[K"
+        );
     }
 }

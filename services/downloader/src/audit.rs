@@ -28,8 +28,9 @@ const ROOM: u64 = 200;
 const AT_ONCE: usize = 64;
 /// Between two steps at most, and between two looks at a log that knows nothing yet.
 const LONGEST: Duration = Duration::from_secs(300);
-/// Between two steps at least.
+/// Between two steps at least; in a long round.
 const SHORTEST: Duration = Duration::from_millis(250);
+const WORTHWHILE: Duration = Duration::from_secs(60);
 /// What an audited issue costs before anything was measured: its own page and its timeline's.
 const COST: f64 = 2.0;
 /// What a credential may spend in an hour, as long as GitHub has not said.
@@ -184,11 +185,11 @@ impl Pace {
     }
 }
 
-/// Until about one more issue is due; after the last one until the round's time is over.
-#[expect(clippy::cast_possible_truncation, reason = "more issues than fit are no slower")]
+/// Until about one more issue is due, but long enough for a step to be worth its while.
 fn wait(record: &Audit, round: Duration) -> Duration {
-    let one = round / (record.known.max(1) as u32).max(1);
-    one.clamp(SHORTEST, longest_wait(round))
+    let known = u32::try_from(record.known.max(1)).unwrap_or(u32::MAX);
+    let shortest = (round / 100).clamp(SHORTEST, WORTHWHILE);
+    (round / known).max(shortest).min(longest_wait(round))
 }
 
 fn since(then: Option<OffsetDateTime>, now: OffsetDateTime) -> Duration {
@@ -330,7 +331,8 @@ mod tests {
         let week = Duration::from_secs(604_800);
         assert_eq!(wait(&record(10, 0, 0.0), week), LONGEST);
         assert_eq!(wait(&record(6_048, 0, 0.0), week), Duration::from_secs(100));
-        assert_eq!(wait(&record(5_000_000_000, 0, 0.0), week), SHORTEST);
+        assert_eq!(wait(&record(200_000, 0, 0.0), week), WORTHWHILE);
+        assert_eq!(wait(&record(200_000, 0, 0.0), Duration::from_secs(2)), SHORTEST);
         assert_eq!(wait(&record(0, 0, 0.0), week), LONGEST);
     }
 }

@@ -14,7 +14,7 @@ use bugstream_github::webhook::{Decision, Head, Policy, route};
 use bugstream_github::{Allowed, Client, Delivery, Hook, Priority};
 use bugstream_kit::config::{Repositories, Repository};
 use bugstream_kit::watermarks::{Deliveries, HookMark, Marked, State};
-use bugstream_proto::v1;
+use bugstream_proto::{RepoName, v1};
 use time::OffsetDateTime;
 
 use crate::tasks::{Layers, Next, Stopped};
@@ -44,12 +44,23 @@ pub(crate) async fn step(repository: &Repository, layers: &Layers) -> Result<Nex
         }
         Looked::Not(why) => State::Off(why),
     };
-    let next = match record.state {
-        State::On => interval,
-        _ => interval.max(NOT_ALLOWED),
-    };
+    let next = pause(&record, interval);
     deps.watermarks.swap(&repository.name, record, revision).await?;
     Ok(Next::In(next))
+}
+
+/// Until the next look.
+fn pause(record: &Deliveries, interval: Duration) -> Duration {
+    match record.state {
+        State::Off(_) => interval.max(NOT_ALLOWED),
+        _ => interval,
+    }
+}
+
+/// How long the next look may be away.
+pub(crate) async fn longest_wait(repo: &RepoName, interval: Duration, layers: &Layers) -> Result<Duration, Stopped> {
+    let known = layers.deps.watermarks.read::<Deliveries>(repo).await?;
+    Ok(pause(&known.record, interval))
 }
 
 /// What came of a look.
@@ -80,10 +91,8 @@ async fn look(
         };
         let mut repaired = BTreeMap::new();
         for lost in lost(&listed, &mark.repaired) {
-            if repair(hook, &lost, repository, client, layers).await? {
-                record.repaired += 1;
-                repaired.insert(lost.guid.clone(), lost.delivered_at.unix_timestamp());
-            }
+            record.repaired += u64::from(repair(hook, &lost, repository, client, layers).await?);
+            repaired.insert(lost.guid.clone(), lost.delivered_at.unix_timestamp());
         }
         moved(mark, &listed, repaired);
     }

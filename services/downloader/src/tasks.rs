@@ -170,7 +170,10 @@ impl Layers {
             Stopped::Watermark(WatermarkError::Unavailable(_)) => Outcome::away(why),
             Stopped::Failure(failure) if is_away(&failure) => Outcome::away(why),
             Stopped::Failure(failure) => {
-                self.tell(task, repo, &why).await;
+                // To wait is no fault of a layer. A backfill says so all the same, since someone follows it.
+                if failure.limit().is_none() || task == Task::Backfill {
+                    self.tell(task, repo, &why).await;
+                }
                 let after = failure.limit();
                 Outcome::Retry { after, why }
             }
@@ -180,12 +183,20 @@ impl Layers {
 
     /// Says in the task's record why it does not go on. For people only, so a failure to do so is no matter.
     async fn tell(&self, task: Task, repo: &RepoName, why: &str) {
-        let failing = || State::Failing(why.to_owned());
-        if let Err(error) = self.mark(task, repo, failing).await {
+        let told = match task {
+            Task::Backfill => {
+                let why = Some(why.to_owned());
+                let say = |r: &mut Backfill| r.phase == Phase::Running && put(&mut r.why, why.clone());
+                self.deps.watermarks.change(repo, say).await.map(drop)
+            }
+            layer => self.mark(layer, repo, || State::Failing(why.to_owned())).await,
+        };
+        if let Err(error) = told {
             tracing::debug!(%error, "could not note why a task does not go on");
         }
     }
 
+    /// Writes the state of a layer; a backfill is none.
     async fn mark(&self, task: Task, repo: &RepoName, state: impl Fn() -> State) -> Result<(), WatermarkError> {
         let watermarks = &self.deps.watermarks;
         match task {
@@ -201,11 +212,7 @@ impl Layers {
                 let changed = watermarks.change(repo, |r: &mut Deliveries| put(&mut r.state, state()));
                 changed.await.map(drop)
             }
-            Task::Backfill => {
-                let why = Some(state().to_string());
-                let running = |r: &mut Backfill| r.phase == Phase::Running && put(&mut r.why, why.clone());
-                watermarks.change(repo, running).await.map(drop)
-            }
+            Task::Backfill => Ok(()),
         }
     }
 }
@@ -259,7 +266,13 @@ async fn keep(layers: &Layers, repo: &RepoName, begins: bool) -> Result<(), Stop
             wake(layers, task, repo).await?;
         }
         match interval {
-            Some(interval) => keep_one(layers, task, repo, interval).await?,
+            Some(interval) => {
+                let latest = match task {
+                    Task::Deliveries => deliveries::longest_wait(repo, interval, layers).await?,
+                    _ => interval,
+                };
+                keep_one(layers, task, repo, interval, latest).await?;
+            }
             None => switch_off(layers, task, repo, key).await?,
         }
     }
@@ -277,11 +290,18 @@ async fn wake(layers: &Layers, task: Task, repo: &RepoName) -> Result<(), Stoppe
     Ok(())
 }
 
-async fn keep_one(layers: &Layers, task: Task, repo: &RepoName, interval: Duration) -> Result<(), Stopped> {
+/// Schedules a task if it is not, and anew if its schedule is later than `latest` or did not fire.
+async fn keep_one(
+    layers: &Layers,
+    task: Task,
+    repo: &RepoName,
+    interval: Duration,
+    latest: Duration,
+) -> Result<(), Stopped> {
     let now = layers.deps.clock.now();
     let at = now + interval;
     match layers.tasks.lying(&task.scheduled(repo)).await? {
-        Some(lying) if is_good(lying.at, now, interval) => {}
+        Some(lying) if is_good(lying.at, now, latest) => {}
         Some(lying) => {
             tracing::info!(task = task.token(), repository = %repo, "scheduling anew");
             let tasks = &layers.tasks;

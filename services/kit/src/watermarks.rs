@@ -162,7 +162,7 @@ pub struct HookMark {
     /// The newest delivery's time when the list was last read to the end.
     #[serde(with = "at")]
     pub newest: Option<OffsetDateTime>,
-    /// The GUIDs that failed and were repaired, with their delivery's time in seconds since 1970; forgotten as the
+    /// The GUIDs that failed and were dealt with, with their delivery's time in seconds since 1970; forgotten as the
     /// watermark passes them by.
     pub repaired: BTreeMap<String, i64>,
 }

@@ -27,17 +27,17 @@ async fn hooked() -> (Stage, Config) {
 
 /// A receiver that takes everything; it ends with the task.
 async fn receiver() -> (Webhook, JoinSet<()>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("it listens"));
     let router = Router::new().route("/", post(async || StatusCode::ACCEPTED));
     let mut task = JoinSet::new();
-    task.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    task.spawn(async move { axum::serve(listener, router).await.expect("it serves") });
     (Webhook { url, ..nowhere() }, task)
 }
 
 async fn comment(stage: &Stage, number: u64, text: &str) -> String {
     let change = [Change::Comment(text.to_owned())];
-    let made = stage.github.edit(number, change).await.unwrap();
+    let made = stage.github.edit(number, change).await.expect("the issue is there");
     made.first().expect("there is a hook").id.clone()
 }
 

@@ -8,7 +8,8 @@
 //!   after its dead letter has its PubAck, and otherwise comes back.
 //! - A lease ends before the server's ack wait does: a handler that lost it writes nothing more.
 //! - Nothing is ever lost to a count of deliveries. What keeps failing leaves the consumer for a schedule of its own,
-//!   so that it cannot exhaust `max_ack_pending` and stop what is fresh.
+//!   so that it cannot exhaust `max_ack_pending` and stop what is fresh. Where very many fail their retries are spread
+//!   out ([`pace`]), so that a round of them does not stand before what is fresh either.
 //! - What a server lost sight of in a crash is published again ([`ghosts`], [`overdue`]).
 //! - When a whole part is away the loop stops asking ([`Outcome::Hold`]), then asks for one message at a time.
 
@@ -18,6 +19,7 @@ mod ghosts;
 mod lease;
 mod order;
 mod overdue;
+mod pace;
 mod settle;
 
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use crate::requests::Requests;
 use crate::service::{Context, DRAIN};
 use gate::Gate;
 use order::Order;
+use pace::Pace;
 use settle::Settler;
 
 /// How long one pull waits at the server. Short, so that a stop need not strand messages that arrive meanwhile.
@@ -145,7 +148,7 @@ pub struct Options {
     /// Where what keeps failing is scheduled again: its own lane, or [`Lane::Index`] for an event of the log. Not used
     /// for what is addressed to no issue.
     pub retry_lane: Lane,
-    /// Failures after which it leaves the consumer for a schedule. Delayed NAKs before that.
+    /// Failures after which it leaves the consumer for a schedule. Delayed NAKs before that, if they are short.
     pub naks: u64,
     /// The longest time a message may be held, whatever progress is reported.
     pub longest_lease: Duration,
@@ -184,6 +187,7 @@ pub async fn consume<A: Address, H: Handler<A>>(
         dead_letters: DeadLetters::new(broker.jetstream.clone(), context.clock.clone(), context.service),
         context: context.clone(),
         gate: Gate::new(options.spec.name, context),
+        pace: Pace::new(),
         options: options.clone(),
     };
     let shared = Arc::new(Shared {

@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::{Address, Lease, Options, Outcome, Received};
 use crate::broker::Broker;
 use crate::consume::gate::Gate;
+use crate::consume::pace::Pace;
 use crate::dead_letter::{DeadLetters, Kind, Origin, Rejection};
 use crate::publish::PublishError;
 use crate::requests::Requests;
@@ -28,6 +29,7 @@ pub(super) struct Settler {
     pub(super) dead_letters: DeadLetters,
     pub(super) context: Context,
     pub(super) gate: Gate,
+    pub(super) pace: Pace,
     pub(super) options: Options,
 }
 
@@ -57,7 +59,10 @@ impl Settler {
             self.gate.succeeded();
         }
         let settled = match outcome {
-            Outcome::Done => acked(message, AckKind::Ack).await,
+            Outcome::Done => {
+                self.pace.succeeded();
+                acked(message, AckKind::Ack).await
+            }
             Outcome::Reject(why) => self.reject(message, received, &why).await,
             Outcome::Hold { after, why, ready } => {
                 let wait = self.gate.close(after, &why, ready);
@@ -79,6 +84,7 @@ impl Settler {
     ) -> Result<(), String> {
         let attempts = received.map_or(0, |received| received.attempts);
         let wait = after.unwrap_or_else(|| self.context.chance.backoff(BASE, LONGEST, attempts));
+        let wait = self.pace.turn(wait);
         tracing::info!(subject = %message.subject, attempts, why, wait_s = wait.as_secs_f64(), "will try again");
         let leaves = received.filter(|_| attempts + 1 >= self.options.naks || wait > LONGEST_NAK);
         match leaves.and_then(|received| Some((received, received.subject.issue()?))) {

@@ -115,8 +115,10 @@ fn judge(status: u16, evidence: Option<&Evidence>, cause: &Cause, now: OffsetDat
         return Verdict::Confirmed(Confirmation::Webhook);
     }
     let due = |evidence: &Evidence| evidence.first_seen + delay;
-    // Another kind of answer is not "the same again", nor is one long after the second look was due.
-    let counts = |evidence: &&Evidence| evidence.status == status && now < due(evidence) + BELIEVED_FOR;
+    // Another kind of answer is not "the same again", nor is one long after the second look was due. A sign from the
+    // future was written down by a clock that was wrong, so nobody knows how old it is.
+    let in_time = |evidence: &Evidence| evidence.first_seen <= now && now < due(evidence) + BELIEVED_FOR;
+    let counts = |evidence: &&Evidence| evidence.status == status && in_time(evidence);
     let Some(due) = evidence.filter(counts).map(due) else {
         return Verdict::FirstSign;
     };
@@ -355,6 +357,9 @@ mod tests {
         assert_eq!(verdict(301, Some(&due), &cause), Verdict::FirstSign, "not the same");
         let forgotten = evidence(404, DELAY + BELIEVED_FOR, Stage::Seen);
         assert_eq!(verdict(404, Some(&forgotten), &cause), Verdict::FirstSign);
+        let mut ahead = evidence(404, Duration::ZERO, Stage::Seen);
+        ahead.first_seen = NOW + Duration::from_secs(24 * 60 * 60);
+        assert_eq!(verdict(404, Some(&ahead), &cause), Verdict::FirstSign, "not in a day");
     }
 
     #[test]

@@ -104,14 +104,16 @@ impl FuseRecord {
         if self.blown_at.is_some() {
             return (self, Fuse::Blown);
         }
-        let oldest = (now - WINDOW).unix_timestamp();
+        let (oldest, now_s) = ((now - WINDOW).unix_timestamp(), now.unix_timestamp());
         self.counted.retain(|_, at| *at > oldest);
+        // What a clock that was ahead wrote down counts for an hour from here, not until that hour comes.
+        self.counted.values_mut().for_each(|at| *at = (*at).min(now_s));
         let id = issue.to_string();
         if !self.counted.contains_key(&id) && self.counted.len() >= limit {
             self.blown_at = Some(now);
             return (self, Fuse::Blown);
         }
-        self.counted.insert(id, now.unix_timestamp());
+        self.counted.insert(id, now_s);
         (self, Fuse::Closed)
     }
 }
@@ -364,6 +366,19 @@ mod tests {
         let (fuse, _) = FuseRecord::default().count(&issue(1), 1, NOW);
         assert_eq!(fuse.clone().count(&issue(2), 1, NOW + WINDOW / 2).1, Fuse::Blown);
         assert_eq!(fuse.count(&issue(2), 1, NOW + WINDOW).1, Fuse::Closed);
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_wrote_down_counts_for_an_hour_and_not_for_a_day() {
+        let (fuse, _) = FuseRecord::default().count(&issue(1), 2, NOW + 24 * WINDOW);
+        let (fuse, second) = fuse.count(&issue(2), 2, NOW);
+        assert_eq!(second, Fuse::Closed);
+        assert_eq!(
+            fuse.clone().count(&issue(3), 2, NOW + WINDOW / 2).1,
+            Fuse::Blown,
+            "it still counts"
+        );
+        assert_eq!(fuse.count(&issue(3), 2, NOW + WINDOW).1, Fuse::Closed);
     }
 
     #[test]

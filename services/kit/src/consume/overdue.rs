@@ -5,6 +5,9 @@
 //! another. So each is published to its target as the server would have done, then deleted. Should the server fire it
 //! after all, the issue is asked for twice: a request is a trigger to read current state, so that does no harm.
 //!
+//! What lies further ahead than anybody schedules was scheduled by a clock that was wrong, and would come as late as the
+//! clock was ahead. It is fired too: early does no harm, and late would.
+//!
 //! What lies on a scheduled subject without a valid schedule would never fire either. It is put aside as a dead letter.
 
 use std::time::Duration;
@@ -24,6 +27,9 @@ use crate::dead_letter::{Kind, Origin, Rejection};
 
 /// What is younger is left alone: a busy server fires late by less than a second, and begins again within a few.
 const LATE: Duration = Duration::from_secs(10);
+
+/// The longest waits are deadlines and tasks, of an hour or so; whoever makes them longer than this gets them earlier.
+const AHEAD: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// A look at very many schedules takes a while; this many times as long there is none.
 const REST: u32 = 20;
@@ -70,9 +76,10 @@ async fn look(settler: &Settler, subjects: &str) -> Result<(), String> {
         .await
         .map_err(|error| error.to_string())?;
     let (now, mut from) = (settler.context.clock.now(), 1);
-    // In order of arrival: behind the first one that is young there are only younger ones.
+    // In order of arrival: behind the first one that is young there are only younger ones. One that comes from the future
+    // is not young: a clock was wrong.
     while let Some(message) = next(&stream, subjects, from).await? {
-        if message.time > now - LATE {
+        if (now - LATE..now + LATE).contains(&message.time) {
             break;
         }
         if let Err(why) = deal(&message, now, &stream, settler).await {
@@ -102,7 +109,7 @@ async fn deal(
 enum Fate<'a> {
     /// Its time is still to come, or has just come.
     Waits,
-    /// Its time is over and it lies there still.
+    /// Its time is over and it lies there still, or is further ahead than any.
     Overdue(&'a str),
     /// It has no valid schedule.
     Never,
@@ -111,7 +118,7 @@ enum Fate<'a> {
 fn fate(message: &StreamMessage, now: OffsetDateTime) -> Fate<'_> {
     let target = message.headers.get(NATS_SCHEDULE_TARGET);
     match (header::scheduled_at(&message.headers), target) {
-        (Some(at), _) if at > now - LATE => Fate::Waits,
+        (Some(at), _) if at > now - LATE && at <= now + AHEAD => Fate::Waits,
         (Some(_), Some(target)) => Fate::Overdue(target.as_str()),
         _ => Fate::Never,
     }
@@ -119,7 +126,7 @@ fn fate(message: &StreamMessage, now: OffsetDateTime) -> Fate<'_> {
 
 /// Publishes a message as its schedule would have.
 async fn fire(message: &StreamMessage, target: &str, settler: &Settler) -> Result<(), String> {
-    tracing::warn!(subject = %message.subject, target, "firing a schedule that the server lost sight of");
+    tracing::warn!(subject = %message.subject, target, "firing a schedule that the server lost sight of, or that a wrong clock made");
     let own = message.headers.iter().filter(|(name, _)| !is_servers(name.as_ref()));
     let pairs = own.flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.clone())));
     let mut headers: HeaderMap = pairs.collect();
@@ -221,6 +228,9 @@ mod tests {
         assert_eq!(fate(&with(None), now), Fate::Never);
         assert_eq!(fate(&with(Some(now + LATE)), now), Fate::Waits);
         assert_eq!(fate(&with(Some(now - LATE / 2)), now), Fate::Waits);
-        assert_eq!(fate(&with(Some(now - LATE)), now), Fate::Overdue("download.a.b.1"));
+        assert_eq!(fate(&with(Some(now + AHEAD)), now), Fate::Waits);
+        for at in [now - LATE, now + AHEAD + LATE] {
+            assert_eq!(fate(&with(Some(at)), now), Fate::Overdue("download.a.b.1"));
+        }
     }
 }

@@ -6,12 +6,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_nats::jetstream;
 use bugstream_proto::reconcile::{ReconcileError, reconcile};
+use bugstream_proto::topology;
+use bytes::Bytes;
 
 use crate::config;
 use crate::service::Context;
 
 /// How long one request to JetStream may take. A publish answers in milliseconds; a new leader in seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For people: what it means and what to do.
+const FULL: &str = "JetStream stores nothing; most often its disk is full: free space, and start nats-server again \
+                    where its /healthz goes on complaining";
+
+/// How long a probe waits: less than readiness waits for it.
+const PROBE: Duration = Duration::from_millis(1_500);
 
 /// The connection and its JetStream context. Clones share it.
 #[derive(Debug, Clone)]
@@ -48,7 +57,8 @@ impl Broker {
         }
         context.health.up("nats");
         let probe = broker.clone();
-        context.health.probe("nats", move || probe.clone().answers());
+        let service = context.service;
+        context.health.probe("nats", move || probe.clone().stores(service));
         Ok(broker)
     }
 
@@ -99,12 +109,20 @@ impl Broker {
         reconcile(&self.client, &self.jetstream, replicas).await
     }
 
-    async fn answers(self) -> Result<(), String> {
-        self.jetstream
-            .query_account()
-            .await
-            .map(drop)
-            .map_err(|error| error.to_string())
+    /// Whether JetStream answers, and stores: a server whose disk was full answers every question and takes nothing until
+    /// it is started again. What is written lives as long as a lease.
+    async fn stores(self, service: &'static str) -> Result<(), String> {
+        let asked = async {
+            let away = |error: &dyn std::fmt::Display| error.to_string();
+            self.jetstream.query_account().await.map_err(|error| away(&error))?;
+            let leases = self.jetstream.get_key_value(topology::LEASES).await;
+            let leases = leases.map_err(|error| away(&error))?;
+            let put = tokio::time::timeout(PROBE, leases.put(format!("probe-{service}"), Bytes::new())).await;
+            put.map_err(|_| FULL.to_owned())?
+                .map(drop)
+                .map_err(|error| away(&error))
+        };
+        asked.await
     }
 
     /// Sends what is buffered, acks above all, before the process ends.

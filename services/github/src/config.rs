@@ -6,7 +6,7 @@ use bugstream_kit::config::{Credentials, Github};
 use url::Url;
 
 use crate::credentials::KeyError;
-use crate::ledger::Bounds;
+use crate::ledger::{Bounds, POINTS};
 
 /// Background work must get on at all.
 const MOST_RESERVED: u8 = 90;
@@ -55,8 +55,14 @@ impl Config {
         }
         Ok(Bounds {
             concurrency: self.concurrency.try_into().expect("at most 100"),
+            points: (!self.is_enterprise()).then_some(POINTS),
             reserve: self.reserve_percent.min(MOST_RESERVED),
         })
+    }
+
+    /// A GitHub Enterprise Server, which counts no points unless its administrator wants it; then its answers tell.
+    fn is_enterprise(&self) -> bool {
+        self.api_url.path().trim_end_matches('/').ends_with("/api/v3")
     }
 
     /// The base to which paths are joined, so it must end in a slash.

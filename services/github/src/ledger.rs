@@ -19,7 +19,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(60);
 const MOST_DOUBLINGS: u32 = 10;
 
 /// "No more than 900 points per minute are allowed for REST API endpoints" (docs.github.com).
-const POINTS: u32 = 900;
+pub(crate) const POINTS: u32 = 900;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -44,6 +44,8 @@ pub enum Priority {
 pub(crate) struct Bounds {
     /// Requests under way at once.
     pub(crate) concurrency: u64,
+    /// Points a minute, if they are counted.
+    pub(crate) points: Option<u32>,
     /// The share in percent that is kept for live work.
     pub(crate) reserve: u8,
 }
@@ -129,7 +131,9 @@ impl Ledger {
 
     /// What the hour's quota says. Requests under way are counted as if each will cost one.
     fn left(&self, priority: Priority, bounds: Bounds, now: OffsetDateTime) -> State {
-        let Some(quota) = self.quota.filter(|quota| now < quota.reset) else {
+        // A window lasts an hour: one that ends later says that the clock stepped back.
+        let in_window = |quota: &Quota| now < quota.reset && wait(quota.reset, now) <= LONGEST_WAIT;
+        let Some(quota) = self.quota.filter(in_window) else {
             return State::Open {
                 left: self.quota.map_or(u64::MAX, |quota| quota.limit),
             };
@@ -140,7 +144,7 @@ impl Ledger {
         };
         if quota.remaining <= kept {
             let kind = if quota.remaining == 0 { Limit::Primary } else { kind };
-            return State::Closed(kind, wait(quota.reset, now).min(LONGEST_WAIT));
+            return State::Closed(kind, wait(quota.reset, now));
         }
         match quota.remaining.saturating_sub(self.under_way()) {
             left if left > kept => State::Open { left },
@@ -160,7 +164,8 @@ impl Ledger {
 
     /// How long until the last minute has room for one more point.
     fn pace(&self, priority: Priority, bounds: Bounds, now: Instant) -> Option<Duration> {
-        let most = usize::try_from(bounds.share(POINTS.into(), priority)).expect("at most 900");
+        let most = bounds.share(bounds.points?.into(), priority);
+        let most = usize::try_from(most).expect("a share of what fitted into 32 bits");
         // From here to the end there are as many points as a minute may have.
         let first = *self.points.get(self.points.len().checked_sub(most)?)?;
         (now < first + MINUTE).then(|| first + MINUTE - now)
@@ -169,7 +174,9 @@ impl Ledger {
     /// What is left of the wait that an answer asked for, if there is one.
     pub(crate) fn closed(&self, now: OffsetDateTime) -> Option<(Limit, Duration)> {
         let (until, kind) = self.closed?;
-        (now < until).then(|| (kind, wait(until, now)))
+        let left = wait(until, now);
+        // Nothing closes for longer: where it says so, the clock stepped back.
+        (now < until && left <= LONGEST_WAIT).then_some((kind, left))
     }
 
     /// A request is under way. Call it only where [`Self::state`] is open.
@@ -215,13 +222,13 @@ impl Ledger {
 
     /// Closes for as long as an answer asked, and says for how long that is.
     pub(crate) fn close(&mut self, ask: Ask, now: OffsetDateTime) -> Duration {
-        let open = self.closed.is_none_or(|(until, _)| until <= now);
+        let open = self.closed(now).is_none();
         // Answers that were under way together are one strike.
         self.strikes += u32::from(open && ask.kind == Limit::Secondary);
         let doublings = self.strikes.saturating_sub(1).min(MOST_DOUBLINGS);
         let wait = ask.wait.unwrap_or(FIRST_WAIT * 2_u32.pow(doublings)).min(LONGEST_WAIT);
         let until = now + wait;
-        if self.closed.is_none_or(|(earlier, _)| earlier < until) {
+        if open || self.closed.is_none_or(|(earlier, _)| earlier < until) {
             self.closed = Some((until, ask.kind));
         }
         wait
@@ -229,7 +236,7 @@ impl Ledger {
 
     /// An answer that asked for nothing: the next secondary limit begins with the first wait again.
     pub(crate) fn succeeded(&mut self, now: OffsetDateTime) {
-        if self.closed.is_none_or(|(until, _)| until <= now) {
+        if self.closed(now).is_none() {
             (self.closed, self.strikes) = (None, 0);
         }
     }
@@ -255,7 +262,7 @@ impl Ledger {
 
     /// Until when a limit closes it.
     pub(crate) fn closed_until(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        self.closed.map(|(until, _)| until).filter(|until| now < *until)
+        self.closed(now).and(self.closed).map(|(until, _)| until)
     }
 }
 
@@ -294,6 +301,7 @@ mod tests {
     const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
     const BOUNDS: Bounds = Bounds {
         concurrency: 10,
+        points: Some(POINTS),
         reserve: 20,
     };
 
@@ -325,6 +333,21 @@ mod tests {
 
     fn state(ledger: &Ledger, priority: Priority) -> State {
         ledger.state(priority, BOUNDS, at(Instant::now(), Duration::ZERO))
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_a_day_leaves_nothing_closed_for_a_day() {
+        let mut ledger = Ledger::default();
+        let tomorrow = START + seconds(24 * 60 * 60);
+        ledger.close(secondary(Some(60)), tomorrow);
+        ledger.learn(quota(0, 24 * 60 * 60 + 60), tomorrow);
+        let now = Instant::now();
+        let state = |time| ledger.state(Priority::Live, BOUNDS, Now { time, instant: now });
+        assert!(matches!(state(tomorrow), State::Closed(..)));
+        assert!(matches!(state(START), State::Open { .. }));
+        assert_eq!(ledger.closed_until(START), None);
+        ledger.close(secondary(Some(30)), START);
+        assert_eq!(ledger.closed_until(START), Some(START + seconds(30)));
     }
 
     #[test]
@@ -389,7 +412,9 @@ mod tests {
             (quota(3, 60), 3, Live, State::Busy),
             (quota(0, 60), 0, Live, State::Closed(Limit::Primary, seconds(60))),
             (quota(0, 60), 0, Background, State::Closed(Limit::Primary, seconds(60))),
-            (quota(0, 99_999), 0, Live, State::Closed(Limit::Primary, seconds(3_900))),
+            (quota(0, 3_900), 0, Live, State::Closed(Limit::Primary, seconds(3_900))),
+            // No window is so long. The answer that said so closed for as long as it may.
+            (quota(0, 99_999), 0, Live, State::Open { left: 1_000 }),
         ];
         for (quota, under_way, priority, want) in table {
             let mut ledger = Ledger::default();

@@ -129,6 +129,7 @@ impl World {
         let now = self.clock();
         let bounds = Bounds {
             concurrency: CONCURRENCY,
+            points: Some(crate::ledger::POINTS),
             reserve: 20,
         };
         let states: Vec<_> = self.ours.iter().map(|one| one.state(priority, bounds, now)).collect();

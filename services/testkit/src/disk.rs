@@ -39,11 +39,35 @@ impl Disk {
         self.folder.path()
     }
 
+    /// Makes it larger or smaller while it is in use.
+    ///
+    /// # Errors
+    /// What lies there does not fit.
+    pub fn resize(&self, megabytes: u32) -> anyhow::Result<()> {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,size={megabytes}m")]);
+        let output = mount.arg(self.path()).output().context("cannot run mount")?;
+        ensure!(
+            output.status.success(),
+            "a file system cannot get {megabytes} MB: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
     /// Writes until nothing more fits, and returns how many bytes that were.
     ///
     /// # Errors
     /// The file cannot be made.
     pub fn fill(&self) -> anyhow::Result<u64> {
+        self.fill_but(0)
+    }
+
+    /// As [`Self::fill`], and leaves so many megabytes.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn fill_but(&self, megabytes: u64) -> anyhow::Result<u64> {
         let mut file = std::fs::File::options()
             .create(true)
             .append(true)
@@ -51,11 +75,18 @@ impl Disk {
         let mut written = 0;
         // Large pieces first; the last few bytes are taken one page at a time.
         for piece in [vec![0_u8; 1 << 16], vec![0; 1 << 12], vec![0; 1]] {
-            while let Ok(bytes) = file.write(&piece) {
+            while self.free_bytes()? > megabytes << 20
+                && let Ok(bytes) = file.write(&piece)
+            {
                 written += bytes as u64;
             }
         }
         Ok(written)
+    }
+
+    fn free_bytes(&self) -> anyhow::Result<u64> {
+        let about = rustix::fs::statvfs(self.path())?;
+        Ok(about.f_bavail * about.f_frsize)
     }
 
     /// Takes away what [`Self::fill`] wrote.

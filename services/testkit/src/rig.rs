@@ -100,6 +100,8 @@ pub struct Plan {
     pub issues: u64,
     /// Which ones.
     pub seed: u64,
+    /// Whether GitHub is an Enterprise Server: one that counts no requests a minute, for a test that makes thousands.
+    pub enterprise: bool,
     /// Lines for `[downloader]`, besides the addresses.
     pub downloader: String,
     /// Where the broker keeps its data, instead of a folder of its own.
@@ -114,6 +116,7 @@ impl Default for Plan {
         Self {
             issues: 20,
             seed: 1,
+            enterprise: false,
             downloader: "confirm_delay_s = 1\n".to_owned(),
             nats_folder: None,
             objects: None,
@@ -154,6 +157,7 @@ impl Rig {
             issues: plan.issues,
             seed: plan.seed,
             rate_limit: 1_000_000,
+            base_path: if plan.enterprise { "/api/v3" } else { "" }.to_owned(),
             ..Options::default()
         })
         .await?;
@@ -183,7 +187,7 @@ impl Rig {
             let target = match link {
                 Link::GithubReceiver => SocketAddr::from(([127, 0, 0, 1], receiver)),
                 Link::Nats(_) => address(&self.nats.url())?,
-                Link::DownloaderGithub => address(&self.github.url())?,
+                Link::DownloaderGithub => address(&self.github.root())?,
                 Link::IndexerElastic => address(self.elastic.node())?,
             };
             self.links.insert(link, Proxy::start(target).await?);
@@ -217,7 +221,8 @@ impl Rig {
         match role {
             Role::Receiver => {}
             Role::Downloader => {
-                let url = format!("http://{}", through(Link::DownloaderGithub));
+                let proxy = format!("http://{}", through(Link::DownloaderGithub));
+                let url = self.github.url().replace(&self.github.root(), &proxy);
                 environment.insert("GITHUB_API_URL".to_owned(), url);
             }
             Role::Indexer => {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 mod bad_input;
+mod clock;
 mod documents;
 mod example;
 mod journeys;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bugstream_kit::broker::Broker;
+use bugstream_kit::clock::Clock;
 use bugstream_kit::config::{self, Settings};
 use bugstream_kit::objects::Objects;
 use bugstream_kit::service::Context;
@@ -48,6 +49,8 @@ pub(crate) struct Play {
     pub(crate) receivers: usize,
     /// The object store.
     pub(crate) store: Store,
+    /// The clock of every service.
+    pub(crate) clock: Clock,
     /// More tables for the configuration file.
     pub(crate) extra: String,
 }
@@ -60,6 +63,7 @@ impl Default for Play {
             longest_wait_s: 20,
             receivers: 1,
             store: Store::default(),
+            clock: Clock::system(),
             extra: String::new(),
         }
     }
@@ -80,6 +84,7 @@ pub(crate) struct Stage {
     /// The S3 server, with [`Store::S3`].
     pub(crate) minio: Option<Minio>,
     objects: Objects,
+    clock: Clock,
     services: JoinSet<anyhow::Result<()>>,
     stops: Vec<bugstream_kit::service::Stop>,
     _dir: tempfile::TempDir,
@@ -125,6 +130,7 @@ impl Stage {
             config,
             minio,
             objects,
+            clock: play.clock,
             services,
             stops,
             _dir: dir,
@@ -191,7 +197,10 @@ impl Stage {
     }
 
     fn context(&mut self, service: &'static str) -> Context {
-        let context = Context::new(service);
+        let context = Context {
+            clock: self.clock.clone(),
+            ..Context::new(service)
+        };
         self.stops.push(context.stop.clone());
         context
     }

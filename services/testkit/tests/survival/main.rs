@@ -4,6 +4,7 @@
 
 mod disk;
 mod faults;
+mod flood;
 mod kill;
 mod proxy;
 mod settle;

@@ -15,7 +15,7 @@ use crate::layers::{TOKEN, repo, set};
 use crate::stage::{PATIENCE, Stage, issue};
 
 /// A whole backfill on a busy machine.
-const LONG: Duration = Duration::from_secs(180);
+const LONG: Duration = Duration::from_secs(400);
 
 impl Stage {
     async fn ask_for_backfill(&self, run: &str) {

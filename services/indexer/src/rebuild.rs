@@ -87,7 +87,7 @@ pub struct Rebuilt {
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     /// Objects are lost.
-    #[error("the objects of {} issues are lost ({}): they are downloaded again", .0.len(), few(.0))]
+    #[error("the objects of {} are lost ({}): they are downloaded again", count(.0), few(.0))]
     Holes(Vec<String>),
     /// Elasticsearch.
     #[error(transparent)]
@@ -112,6 +112,11 @@ pub enum RebuildError {
     /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
+}
+
+fn count(issues: &[String]) -> String {
+    let plural = if issues.len() == 1 { "" } else { "s" };
+    format!("{} issue{plural}", issues.len())
 }
 
 fn few(issues: &[String]) -> String {
@@ -452,7 +457,7 @@ fn way_back(generations: &[Generation], number: Option<u32>) -> Result<(u32, u64
         .max_by_key(|one| one.number);
     let Some(chosen) = chosen else {
         let which = number.map_or_else(
-            || "an older generation".to_owned(),
+            || "older generation".to_owned(),
             |number| format!("generation {number}"),
         );
         return no(format!(
@@ -460,7 +465,8 @@ fn way_back(generations: &[Generation], number: Option<u32>) -> Result<(u32, u64
         ));
     };
     let number = chosen.number;
-    let all = || generations.iter().filter(|one| one.number == number);
+    // Of a rebuild of one kind the other kind serves on, in the older generation.
+    let all = || generations.iter().filter(|one| one.number == number && !one.live);
     if all().any(|one| !one.privacy_is_current) {
         return no(format!(
             "generation {number} was filled under other rules of privacy and may show what is private now: rebuild instead"
@@ -527,6 +533,15 @@ mod tests {
             found(std::slice::from_ref(&live), None)
                 .unwrap_err()
                 .contains("no complete")
+        );
+        let timelines = Generation {
+            kind: Kind::Timelines,
+            ..generation(2, true, None)
+        };
+        assert_eq!(
+            found(&[generation(2, false, Some(40)), timelines, live.clone()], None),
+            Ok((2, 40)),
+            "only issues were rebuilt: the timelines serve on"
         );
         assert!(found(&[live], Some(3)).unwrap_err().contains("generation 3"));
         assert!(

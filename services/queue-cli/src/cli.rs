@@ -23,7 +23,7 @@ Exit codes:
   2  wrong use or configuration";
 
 /// The operator's front door: fills the mirror and says how it is, puts issues into Bugstream's queues by hand, counts and
-/// empties the queues, decides about held deletions, verifies the mirror.
+/// empties the queues, decides about held deletions, verifies the mirror, rebuilds its indices.
 #[derive(Debug, Parser)]
 #[command(name = "queue-cli", version, after_help = EXIT_CODES, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -76,6 +76,13 @@ pub enum Command {
     Deletions(Deletions),
     /// Compare the log, the objects and Elasticsearch, and report every difference
     Verify(Verify),
+    /// Fill a new generation of indices from the archive, and let it serve
+    Rebuild(Rebuild),
+    /// Let an older generation of indices serve again
+    Rollback(Rollback),
+    /// Show the generations of indices, or remove old ones
+    #[command(subcommand)]
+    Generations(Generations),
     /// Print a completion script for a shell
     Completion(Completion),
     /// Do nothing: the old system's containers were started with it
@@ -265,6 +272,97 @@ pub struct Verify {
     /// Compare with GitHub too
     #[arg(long)]
     pub against_github: bool,
+}
+
+/// `rebuild`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli rebuild                        asks GitHub nothing; searches are answered all the while
+  queue-cli rebuild --only timelines       half the work, where only their mapping changed
+  queue-cli rebuild --accept-holes
+
+Ended by Ctrl-C or in any other way, the same command goes on where it was. Issues whose objects
+are lost are downloaded again, and the new generation does not serve before they are there. With
+--accept-holes it does: they cannot be found until they are downloaded.")]
+pub struct Rebuild {
+    /// Only documents of one kind [default: both]
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub only: Option<Documents>,
+    /// Let the new generation serve although objects are lost
+    #[arg(long)]
+    pub accept_holes: bool,
+}
+
+/// Which documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Documents {
+    /// Issues and pull requests
+    Issues,
+    /// Timeline events
+    Timelines,
+}
+
+/// `rollback [GENERATION]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli rollback                       the newest that is kept
+  queue-cli rollback 3
+
+It is brought up to date before it serves. One that was filled under other rules of privacy is
+refused: it may show what is private now.")]
+pub struct Rollback {
+    /// Which one [default: the newest that is kept]
+    #[arg(value_parser = generation, allow_negative_numbers = true)]
+    pub generation: Option<u32>,
+}
+
+/// `generations COMMAND`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[command(after_help = "\
+Examples:
+  queue-cli generations list
+  queue-cli generations prune --dry-run
+  queue-cli generations prune 2
+
+A rebuild makes a new generation of indices; the one that served before is kept for queue-cli
+rollback until it is pruned.")]
+pub enum Generations {
+    /// Show what serves, what is kept and what is unfinished
+    List,
+    /// Remove generations that do not serve
+    Prune(Prune),
+}
+
+/// `generations prune`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  queue-cli generations prune              keeps what serves and the one before it
+  queue-cli generations prune --keep 0     keeps only what serves
+  queue-cli generations prune 2            this one; an unfinished one goes only so
+
+What serves is never removed.")]
+pub struct Prune {
+    /// Only this one, unfinished or not
+    #[arg(value_parser = generation, allow_negative_numbers = true)]
+    pub generation: Option<u32>,
+    /// How many to keep besides what serves [default: 1]
+    #[arg(long, value_name = "COUNT", conflicts_with = "generation")]
+    pub keep: Option<usize>,
+    /// Say what would go, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a generation (a whole number from 1 up)")]
+struct NoGeneration(String);
+
+fn generation(text: &str) -> Result<u32, NoGeneration> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| NoGeneration(text.to_owned()))
 }
 
 /// `completion SHELL`

@@ -1,5 +1,5 @@
 //! The operator's front door: fills the mirror and says how it is, puts issues into the queues by hand, counts and empties
-//! the queues, decides about held deletions, and verifies the mirror.
+//! the queues, decides about held deletions, verifies the mirror, and rebuilds its indices.
 //!
 //! Its command lines and the line `download.length = N` are the old system's, so that habits and scripts go on working.
 //!
@@ -10,7 +10,7 @@
 //!
 //! What it is not: a service. It connects once, fails within seconds and says what to do.
 //!
-//! One file a command (a folder for `backfill`, `status` and `verify`); `invocation` reads the command line, `enqueue`
+//! One file a command (a folder for `backfill`, `rebuild` with what belongs to it, `status` and `verify`); `invocation` reads the command line, `enqueue`
 //! publishes, `queue` knows what lies in a queue, `github` asks GitHub, `cost` says what requests take.
 
 mod add;
@@ -33,6 +33,7 @@ mod length;
 mod progress;
 mod purge;
 mod queue;
+mod rebuild;
 mod report;
 mod status;
 mod usage;
@@ -108,6 +109,9 @@ pub async fn execute(command: &Command, deps: &Deps, progress: &mut Progress<'_>
         Command::Purge(purge) => purge::run(purge, deps).await,
         Command::Deletions(deletions) => deletions::run(deletions, deps).await,
         Command::Verify(asked) => verify::run(asked, deps, progress).await,
+        Command::Rebuild(asked) => rebuild::run(*asked, deps, progress).await,
+        Command::Rollback(asked) => rebuild::roll_back(*asked, deps, progress).await,
+        Command::Generations(asked) => rebuild::generations(*asked, deps).await,
         Command::Completion(completion) => Ok(completion::run(completion)),
         Command::Noop => Ok(Report::nothing()),
     }

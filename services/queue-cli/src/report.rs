@@ -79,6 +79,15 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", thousands(number))
 }
 
+/// A size as people say it: `812 B`, `1.2 MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{}.{} {name}", thousands(bytes / unit), bytes % unit / (unit / 10)),
+        None => format!("{bytes} B"),
+    }
+}
+
 /// A length of time as people say it: `14 s`, `3 min`, `4 h 10 min`, `6 days`. Rounded down.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -139,6 +148,12 @@ mod tests {
             (counted(1, "issue"), counted(2, "issue")),
             ("1 issue".into(), "2 issues".into())
         );
+    }
+
+    #[test]
+    fn sizes_are_said_in_the_unit_that_fits() {
+        let sizes = [812, 1_000, 1_249_999, 3_000_000_000_000].map(size);
+        assert_eq!(sizes, ["812 B", "1.0 kB", "1.2 MB", "3,000.0 GB"]);
     }
 
     #[test]

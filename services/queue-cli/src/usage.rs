@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::queue::Queue;
 
 /// Every command with its arguments. `<QUEUE>` becomes the queue that was typed.
-const COMMANDS: [(&str, &str); 11] = [
+const COMMANDS: [(&str, &str); 14] = [
     ("add", "<QUEUE> <NUMBER>..."),
     ("add-range", "<QUEUE> <FIRST> <LAST>"),
     ("add-updated-since", "<QUEUE> <DATE> [--limit <COUNT>]"),
@@ -22,6 +22,9 @@ const COMMANDS: [(&str, &str); 11] = [
     ("purge", "<QUEUE> [--dry-run]"),
     ("deletions", "list|approve|discard"),
     ("verify", "[--against-github] [--repair]"),
+    ("rebuild", "[--only issues|timelines] [--accept-holes]"),
+    ("rollback", "[<GENERATION>]"),
+    ("generations", "list|prune [<GENERATION>|--keep <COUNT>] [--dry-run]"),
     ("completion", "bash|elvish|fish|powershell|zsh"),
     ("noop", ""),
 ];
@@ -176,6 +179,10 @@ mod tests {
             "length --repository web-bugs",
             "deletions",
             "deletions aprove",
+            "rebuild --only labels",
+            "rollback -1",
+            "generations",
+            "generations prune 2 --keep 1",
             "completion tcsh",
         ];
         let found: Vec<_> = lines
@@ -184,10 +191,10 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r#"
         $ queue-cli
         error: a command is missing
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|completion; queue-cli --help says more
         $ queue-cli ad download 1
         error: there is no command "ad": did you mean add?
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|completion; queue-cli --help says more
         $ queue-cli add
         error: <QUEUE>, <NUMBER>... are missing
           usage: queue-cli add download|index <NUMBER>...
@@ -263,6 +270,18 @@ mod tests {
         $ queue-cli deletions aprove
         error: there is no command "aprove": did you mean approve?
           usage: queue-cli deletions list|approve|discard
+        $ queue-cli rebuild --only labels
+        error: "labels" is not one of issues, timelines
+          usage: queue-cli rebuild [--only issues|timelines] [--accept-holes]
+        $ queue-cli rollback -1
+        error: "-1" is not a generation (a whole number from 1 up)
+          usage: queue-cli rollback [<GENERATION>]
+        $ queue-cli generations
+        error: a command is missing
+          usage: queue-cli generations list|prune [<GENERATION>|--keep <COUNT>] [--dry-run]
+        $ queue-cli generations prune 2 --keep 1
+        error: [GENERATION] and --keep <COUNT> do not go together
+          usage: queue-cli generations list|prune [<GENERATION>|--keep <COUNT>] [--dry-run]
         $ queue-cli completion tcsh
         error: "tcsh" is not one of bash, elvish, fish, powershell, zsh
           usage: queue-cli completion bash|elvish|fish|powershell|zsh

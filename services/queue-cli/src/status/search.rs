@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{Info, PullConsumer};
+use bugstream_archive::names::Names;
+use bugstream_indexer::generations::Generation;
+use bugstream_indexer::index::fingerprint;
+use bugstream_indexer::indices::Indices;
 use bugstream_kit::broker::Broker;
-use bugstream_kit::config::Elasticsearch;
+use bugstream_kit::config::{Elasticsearch, Repositories};
 use bugstream_proto::topology::INDEXER;
 use elasticsearch::http::Method;
 use elasticsearch::http::headers::HeaderMap;
@@ -27,6 +31,8 @@ const BETWEEN: Duration = Duration::from_millis(100);
 pub(super) struct Search {
     transport: Transport,
     prefix: String,
+    /// What they should be; `None` for a configuration that no indexer would take.
+    indices: Option<Indices>,
 }
 
 /// What it has.
@@ -34,6 +40,8 @@ struct Documents {
     count: u64,
     /// The generation that is live; `None` where there is no index yet.
     generation: Option<u64>,
+    /// Why a rebuild is due, if it is.
+    due: Option<&'static str>,
 }
 
 impl Search {
@@ -45,8 +53,10 @@ impl Search {
         }
         let section = Elasticsearch::read(deps.settings())?;
         let transport = bugstream_kit::elastic::transport(&section);
+        let transport = transport.map_err(|error| Failure::failed(format!("{error:#}")))?;
         Ok(Some(Self {
-            transport: transport.map_err(|error| Failure::failed(format!("{error:#}")))?,
+            indices: indices(transport.clone(), &section.prefix, deps),
+            transport,
             prefix: section.prefix,
         }))
     }
@@ -68,7 +78,14 @@ impl Search {
         Ok(Documents {
             count: self.get(&read).await?["count"].as_u64().unwrap_or_default(),
             generation: generation(&self.get(&live).await?),
+            due: self.due().await,
         })
+    }
+
+    /// Nothing where that cannot be asked: a part that is away says so by itself.
+    async fn due(&self) -> Option<&'static str> {
+        let outdated = self.indices.as_ref()?.outdated().await;
+        why_due(&outdated.unwrap_or_default())
     }
 
     /// The answer of a GET; null for what is not there.
@@ -83,6 +100,23 @@ impl Search {
             200 => response.json().await.map_err(away),
             status => Err(Failure::failed(format!("Elasticsearch answers {status}"))),
         }
+    }
+}
+
+fn indices(transport: Transport, prefix: &str, deps: &Deps) -> Option<Indices> {
+    let repositories = Repositories::read(deps.settings()).ok()?;
+    let names = Names::new(prefix).ok()?;
+    Some(Indices::new(transport, names, None, fingerprint(&repositories)))
+}
+
+fn why_due(outdated: &[Generation]) -> Option<&'static str> {
+    let mapping = outdated.iter().any(|one| !one.mapping_is_current);
+    let privacy = outdated.iter().any(|one| !one.privacy_is_current);
+    match (mapping, privacy) {
+        (false, false) => None,
+        (true, false) => Some("the mapping changed"),
+        (false, true) => Some("the rules of privacy changed"),
+        (true, true) => Some("the mapping and the rules of privacy changed"),
     }
 }
 
@@ -117,6 +151,7 @@ fn shown(documents: &Documents, indexer: Option<&Info>) -> Part {
         "generation": documents.generation,
         "lag": lag,
         "documents": documents.count,
+        "rebuild_due": documents.due,
     }));
     let part = match documents.generation {
         Some(generation) => part.say(format!("generation {generation}")),
@@ -128,7 +163,12 @@ fn shown(documents: &Documents, indexer: Option<&Info>) -> Part {
         Some(lag) => part.say(format!("lag {}", counted(lag, "event"))),
         None => part.say("lag not known"),
     };
-    part.say(format!("{} documents", thousands(documents.count))).wrong_if(
+    let part = part.say(format!("{} documents", thousands(documents.count)));
+    let part = match documents.due {
+        Some(why) => part.say(format!("rebuild due: {why} (queue-cli rebuild)")),
+        None => part,
+    };
+    part.wrong_if(
         indexer.is_some_and(idle),
         "no indexer asks for events: start one, or look at its log",
     )

@@ -7,7 +7,8 @@ async fn the_help_is_short_and_complete() {
     let help = Operator::default().run("-h").await.out();
     insta::assert_snapshot!(help, @r#"
     The operator's front door: fills the mirror and says how it is, puts issues into Bugstream's queues
-    by hand, counts and empties the queues, decides about held deletions, verifies the mirror
+    by hand, counts and empties the queues, decides about held deletions, verifies the mirror, rebuilds
+    its indices
 
     Usage: queue-cli [OPTIONS] <COMMAND>
 
@@ -21,6 +22,9 @@ async fn the_help_is_short_and_complete() {
       purge              Empty a queue
       deletions          Decide about deletions that the fuse holds back
       verify             Compare the log, the objects and Elasticsearch, and report every difference
+      rebuild            Fill a new generation of indices from the archive, and let it serve
+      rollback           Let an older generation of indices serve again
+      generations        Show the generations of indices, or remove old ones
       completion         Print a completion script for a shell
       help               Print this message or the help of the given subcommand(s)
 
@@ -113,6 +117,9 @@ async fn every_command_has_examples() {
         "purge",
         "deletions",
         "verify",
+        "rebuild",
+        "rollback",
+        "generations",
         "completion",
     ] {
         let help = operator.run(&format!("{command} -h")).await.out();

@@ -9,5 +9,6 @@ mod mirror;
 mod operations;
 mod operator;
 mod queues;
+mod rebuild;
 mod status;
 mod verify;

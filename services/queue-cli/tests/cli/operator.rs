@@ -107,6 +107,11 @@ impl Running {
         assert!(sent.expect("kill starts").success());
     }
 
+    /// kill -9.
+    pub(crate) async fn kill(mut self) {
+        self.0.kill().await.expect("it runs");
+    }
+
     /// What it leaves behind.
     pub(crate) async fn end(self) -> Ran {
         Ran::of(self.0.wait_with_output().await.expect("it ends"))

@@ -104,6 +104,8 @@ pub struct Plan {
     pub enterprise: bool,
     /// Lines for `[downloader]`, besides the addresses.
     pub downloader: String,
+    /// Lines for `[github]`: the credentials.
+    pub github: String,
     /// Where the broker keeps its data, instead of a folder of its own.
     pub nats_folder: Option<PathBuf>,
     /// Where objects are kept, instead of a folder of its own.
@@ -118,6 +120,7 @@ impl Default for Plan {
             seed: 1,
             enterprise: false,
             downloader: "confirm_delay_s = 1\n".to_owned(),
+            github: "token = 'a-token'\n".to_owned(),
             nats_folder: None,
             objects: None,
         }
@@ -409,10 +412,10 @@ fn address(url: &str) -> anyhow::Result<SocketAddr> {
 fn configuration(plan: &Plan, nats: &Nats, elastic: &Elastic, github: &Simulator, objects: &Path) -> String {
     let (nats, node, prefix) = (nats.url(), elastic.node(), elastic.prefix());
     let (repository, api, objects) = (github.repository(), github.url(), objects.display());
-    let downloader = &plan.downloader;
+    let (downloader, credentials) = (&plan.downloader, &plan.github);
     format!(
         "[nats]\nurl = '{nats}'\n[object_store]\nurl = '{objects}'\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
-         [github]\napi_url = '{api}'\ntoken = 'a-token'\ntimeout_s = 5\n\
+         [github]\napi_url = '{api}'\n{credentials}timeout_s = 5\n\
          [[repositories]]\nname = '{repository}'\nprivate = '{repository}-private'\n\
          [webhook_receiver]\nsecrets = ['{SECRET}']\ninactivity_delay_s = 1\nlongest_wait_s = 20\n\
          [indexer]\nreplicas = 0\n[downloader]\n{downloader}"

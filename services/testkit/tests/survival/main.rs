@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
+mod backfill;
 mod disk;
 mod faults;
 mod flood;

@@ -7,7 +7,9 @@ use bugstream_kit::tasks::Tasks;
 use bugstream_kit::watermarks::{Backfill as Record, Phase};
 use bugstream_proto::message::timestamp;
 use bugstream_proto::{RepoName, Task, v1};
+use prost::Message as _;
 use serde_json::json;
+use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use super::{Place, failed};
@@ -82,15 +84,14 @@ pub(super) async fn lying(place: &Place) -> Result<bool, Failure> {
 
 async fn end(place: &Place, deps: &Deps) -> Result<(), Failure> {
     let now = deps.context().clock.now();
-    let cancel = |record: &mut Record| {
-        let running = record.phase == Phase::Running;
-        if running {
-            (record.phase, record.ended) = (Phase::Cancelled, Some(now));
-        }
-        running
-    };
-    place.marks.change(&place.repository, cancel).await.map_err(failed)?;
     let tasks = Tasks::new(place.broker.jetstream.clone());
+    let lying = tasks
+        .lying(&Task::Backfill.due(&place.repository))
+        .await
+        .map_err(away)?;
+    let asked = lying.and_then(|lying| run(&lying.payload));
+    let cancel = |record: &mut Record| cancel_in(record, asked.as_deref(), now);
+    place.marks.change(&place.repository, cancel).await.map_err(failed)?;
     for subject in [
         Task::Backfill.due(&place.repository),
         Task::Backfill.scheduled(&place.repository),
@@ -98,6 +99,28 @@ async fn end(place: &Place, deps: &Deps) -> Result<(), Failure> {
         tasks.take_back(&subject).await.map_err(away)?;
     }
     Ok(())
+}
+
+/// The run that a request asks for.
+fn run(payload: &[u8]) -> Option<String> {
+    let run = v1::TaskRequested::decode(payload).ok()?.backfill?.run;
+    (!run.is_empty()).then_some(run)
+}
+
+/// Ends the run under way, or notes the one that is asked for as ended: a downloader that has its request in hands would
+/// begin it although the request is taken back. `false` if there is neither.
+fn cancel_in(record: &mut Record, asked: Option<&str>, now: OffsetDateTime) -> bool {
+    if record.phase != Phase::Running {
+        let Some(asked) = asked.filter(|asked| *asked != record.run) else {
+            return false;
+        };
+        *record = Record {
+            run: asked.to_owned(),
+            ..Record::default()
+        };
+    }
+    (record.phase, record.ended) = (Phase::Cancelled, Some(now));
+    true
 }
 
 /// One that lists something else is not what was asked for.
@@ -145,4 +168,35 @@ async fn rows(asked: &Backfill, place: &Place, deps: &Deps) -> u64 {
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn away(error: PublishError) -> Failure {
     Failure::failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn what_is_cancelled_before_it_began_does_not_begin() {
+        let now = datetime!(2026-11-21 12:00 UTC);
+        let record = |run: &str, phase| Record {
+            run: run.to_owned(),
+            phase,
+            rows: 7,
+            ..Record::default()
+        };
+        let cancelled = |mut record: Record, asked| {
+            let changed = cancel_in(&mut record, asked, now);
+            changed.then_some((record.run, record.phase, record.rows))
+        };
+        let of = |run: &str, rows| Some((run.to_owned(), Phase::Cancelled, rows));
+        assert_eq!(cancelled(record("a", Phase::Running), Some("a")), of("a", 7));
+        assert_eq!(cancelled(record("a", Phase::Cancelled), Some("b")), of("b", 0));
+        assert_eq!(cancelled(record("a", Phase::Done), None), None);
+        assert_eq!(
+            cancelled(record("a", Phase::Done), Some("a")),
+            None,
+            "its last step is being acked"
+        );
+    }
 }

@@ -84,6 +84,10 @@ async fn rebuilder(deps: &Deps) -> Result<Rebuilder, Failure> {
 }
 
 fn indices(deps: &Deps) -> Result<Arc<Indices>, Failure> {
+    if deps.named()?.is_some() {
+        let problem = "a generation has the documents of all repositories";
+        return Err(Failure::usage(problem, "leave --repository out"));
+    }
     let config = Config::read(deps.settings())?;
     let indices = bugstream_indexer::rebuild::indices(&config);
     Ok(indices.map_err(|error| Failure::failed(format!("{error:#}")))?.1)

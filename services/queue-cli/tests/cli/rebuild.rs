@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bugstream_kit::service::Stop;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::mirror::Mirror;
@@ -39,6 +41,16 @@ impl Mirror {
 
     async fn without_downloader(&mut self) {
         self.stops[0].soft();
+        self.one_ended().await;
+    }
+
+    async fn without_services(&mut self) {
+        self.stops.iter().for_each(Stop::soft);
+        self.one_ended().await;
+        self.one_ended().await;
+    }
+
+    async fn one_ended(&mut self) {
         let ended = self.services.join_next().await.expect("it ran");
         ended.expect("it did not panic").expect("it ended well");
     }
@@ -233,6 +245,22 @@ async fn killed_in_the_middle_or_given_up_it_goes_on_or_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_elasticsearch_is_made_again_while_no_service_runs() {
+    let mut mirror = Mirror::filled().await;
+    mirror.without_services().await;
+    for index in mirror.elastic.indices().await {
+        let path = format!("/{}", mirror.elastic.name(&index));
+        assert_eq!(mirror.elastic.call(Method::DELETE, &path, None).await.0, 200);
+    }
+    let list = mirror.operator.run("generations list").await.out();
+    assert_eq!(list, "there are no indices: an indexer makes them\n");
+    let rebuilt = mirror.report("rebuild").await;
+    assert_eq!((&rebuilt["generation"], &rebuilt["before"]), (&json!(1), &Value::Null));
+    mirror.only_serves(1).await;
+    mirror.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_away_is_said_and_waited_for() {
     let mirror = Mirror::filled().await;
     let (objects, file) = (mirror.dir.path().join("objects"), mirror.dir.path().join("away.toml"));
@@ -287,4 +315,11 @@ async fn without_its_configuration_it_says_which_key_is_missing() {
             "{line}: {refused}"
         );
     }
+    let operator = operator.with("OBJECT_STORE_URL", "objects");
+    let (code, refused) = operator.run("rebuild --repository a/b").await.refused();
+    assert_eq!(
+        (code, refused.contains("leave --repository out")),
+        (2, true),
+        "{refused}"
+    );
 }

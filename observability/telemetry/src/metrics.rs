@@ -12,11 +12,11 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
-use opentelemetry::metrics::{Counter as CounterOf, Histogram as HistogramOf, Meter};
+use opentelemetry::metrics::{Counter as CounterOf, Gauge as GaugeOf, Histogram as HistogramOf, Meter};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
-use crate::names::{Counter, Histogram};
+use crate::names::{Counter, Gauge, Histogram};
 
 /// The instrumentation scope of every metric.
 const SCOPE: &str = "bugstream";
@@ -26,6 +26,7 @@ const SCOPE: &str = "bugstream";
 struct Instruments {
     counters: HashMap<&'static str, CounterOf<u64>>,
     histograms: HashMap<&'static str, HistogramOf<f64>>,
+    gauges: HashMap<&'static str, GaugeOf<f64>>,
 }
 
 static INSTRUMENTS: LazyLock<RwLock<Instruments>> = LazyLock::new(RwLock::default);
@@ -38,6 +39,11 @@ pub fn count(metric: Counter, n: u64, labels: &[KeyValue]) {
 /// Records one value, in the metric's own unit.
 pub fn observe(metric: Histogram, value: f64, labels: &[KeyValue]) {
     histogram(metric).record(value, labels);
+}
+
+/// Says what a value is now, in the metric's own unit.
+pub fn set(metric: Gauge, value: f64, labels: &[KeyValue]) {
+    gauge(metric).record(value, labels);
 }
 
 /// Sends metrics through `provider` from now on. What was made before had nowhere to go and is made anew.
@@ -78,6 +84,22 @@ fn histogram(metric: Histogram) -> HistogramOf<f64> {
     })
 }
 
+fn gauge(metric: Gauge) -> GaugeOf<f64> {
+    let known = INSTRUMENTS
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .gauges
+        .get(metric.name)
+        .cloned();
+    known.unwrap_or_else(|| {
+        let mut all = INSTRUMENTS.write().unwrap_or_else(PoisonError::into_inner);
+        all.gauges
+            .entry(metric.name)
+            .or_insert_with(|| build_gauge(&meter(), metric))
+            .clone()
+    })
+}
+
 fn meter() -> Meter {
     global::meter(SCOPE)
 }
@@ -85,6 +107,14 @@ fn meter() -> Meter {
 fn build_counter(meter: &Meter, metric: Counter) -> CounterOf<u64> {
     meter
         .u64_counter(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.help)
+        .build()
+}
+
+fn build_gauge(meter: &Meter, metric: Gauge) -> GaugeOf<f64> {
+    meter
+        .f64_gauge(metric.name)
         .with_unit(metric.unit)
         .with_description(metric.help)
         .build()

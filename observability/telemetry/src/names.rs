@@ -33,6 +33,17 @@ pub struct Histogram {
     pub bounds: &'static [f64],
 }
 
+/// Something that is looked at now and then: the last value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauge {
+    /// The name that is sent.
+    pub name: &'static str,
+    /// UCUM unit. Points in time are seconds since 1970, so that an alarm computes the age itself.
+    pub unit: &'static str,
+    /// What its value means.
+    pub help: &'static str,
+}
+
 /// From a handler that has nothing to do (5 ms) to a long timeline fetched behind a rate limit (10 min), in seconds.
 const DURATION_BOUNDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0,
@@ -100,6 +111,23 @@ metrics! { HISTOGRAMS: Histogram;
     INDEXED_AFTER = "bugstream.indexed.after", "s", "time from the first request of a change until it was indexed", DELAY_BOUNDS;
 }
 
+metrics! { GAUGES: Gauge;
+    /// No labels.
+    MIRROR_NEWEST = "bugstream.mirror.newest", "s", "when the newest event of the log was published, in seconds since 1970";
+    /// No labels. The time of the look itself where nothing waits.
+    REQUESTS_OLDEST = "bugstream.requests.oldest", "s", "when the oldest request that waits for a download was published, in seconds since 1970";
+    /// No labels. Scheduled ones too.
+    REQUESTS_WAITING = "bugstream.requests.waiting", "{message}", "requests that wait for a download";
+    /// Labels: [`label::REPOSITORY`].
+    SWEEP_LAST = "bugstream.sweep.last", "s", "when a sweep last read GitHub's list to its end, in seconds since 1970";
+    /// Labels: [`label::REPOSITORY`].
+    DELIVERIES_LAST = "bugstream.deliveries.last", "s", "when failed deliveries were last looked for, in seconds since 1970";
+    /// Labels: [`label::REPOSITORY`].
+    AUDIT_SHARE = "bugstream.audit.share", "1", "how much of the audit's round is done, from 0 to 1";
+    /// Labels: [`label::CREDENTIAL`].
+    GITHUB_LEFT = "bugstream.github.left", "{request}", "what is left of a credential's hourly quota";
+}
+
 /// Keys of labels whose values are not an enum here, each with a way to make one.
 pub mod label {
     use super::{KeyValue, StringValue};
@@ -110,6 +138,22 @@ pub mod label {
     pub const CONSUMER: &str = "consumer";
     /// An HTTP status.
     pub const STATUS: &str = "status";
+    /// A configured repository, `owner/name`.
+    pub const REPOSITORY: &str = "repository";
+    /// A configured credential, by its id.
+    pub const CREDENTIAL: &str = "credential";
+
+    /// A repository of the configuration, so the label is bounded.
+    #[must_use]
+    pub fn repository(name: impl Into<StringValue>) -> KeyValue {
+        KeyValue::new(REPOSITORY, name.into())
+    }
+
+    /// A credential of the configuration, by its id, which is no secret.
+    #[must_use]
+    pub fn credential(id: impl Into<StringValue>) -> KeyValue {
+        KeyValue::new(CREDENTIAL, id.into())
+    }
 
     /// The service that counts.
     #[must_use]
@@ -312,6 +356,7 @@ mod tests {
         let counters = COUNTERS.iter().map(|c| (c.name, c.unit, c.help));
         counters
             .chain(HISTOGRAMS.iter().map(|h| (h.name, h.unit, h.help)))
+            .chain(GAUGES.iter().map(|g| (g.name, g.unit, g.help)))
             .collect()
     }
 

@@ -18,6 +18,7 @@ use crate::deps::Deps;
 use crate::download::download;
 use crate::failure::Failure;
 use crate::fetch::Source;
+use crate::gauges;
 use crate::request::{Request, Waiting};
 use crate::tasks;
 
@@ -34,6 +35,7 @@ pub(crate) async fn lanes(broker: &Broker, config: &Config, deps: Arc<Deps>, con
         consume(broker, backfill, handler, &context),
         deps.quotas.watch(&deps.clients, &context),
         tasks::work(broker, config, Arc::clone(&deps), &context),
+        gauges::watch(&broker.jetstream, &deps, &context),
     );
     // Whatever stopped a lane is now the business of whoever leads next.
     for spec in [DOWNLOADER_LIVE, DOWNLOADER_BACKFILL, DOWNLOADER_TASKS] {

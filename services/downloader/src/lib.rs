@@ -14,7 +14,7 @@
 //! the same issue, and [`failure`] says what a failed step leads to.
 //!
 //! Nobody asks for [`tasks`]: [`deliveries`], [`sweep`] and [`audit`] find what webhooks did not bring, [`backfill`] brings
-//! everything.
+//! everything. [`gauges`] tell how fresh that makes the mirror.
 
 mod audit;
 mod backfill;
@@ -28,6 +28,7 @@ mod deps;
 mod download;
 mod failure;
 mod fetch;
+mod gauges;
 mod known;
 mod leader;
 mod memory;

@@ -28,6 +28,8 @@ fn metrics_arrive_with_their_unit_and_labels() {
         metrics::count(names::WEBHOOKS_RECEIVED, 1, &[names::WebhookResult::Accepted.into()]);
         metrics::count(names::WEBHOOKS_RECEIVED, 2, &[names::WebhookResult::Accepted.into()]);
         metrics::observe(names::BULK_DURATION, 0.2, &[]);
+        metrics::set(names::AUDIT_SHARE, 0.25, &[names::label::repository("a/b")]);
+        metrics::set(names::AUDIT_SHARE, 0.5, &[names::label::repository("a/b")]);
         telemetry.shutdown();
 
         let exported = collector.exported();
@@ -43,6 +45,11 @@ fn metrics_arrive_with_their_unit_and_labels() {
             panic!("a measure is a histogram");
         };
         assert_eq!(histogram.data_points[0].explicit_bounds, names::BULK_DURATION.bounds);
+        let Some(Data::Gauge(gauge)) = &exported.metric(names::AUDIT_SHARE.name).data else {
+            panic!("what is looked at is a gauge");
+        };
+        assert_eq!(gauge.data_points.len(), 1, "the last value: {gauge:?}");
+        assert_eq!(gauge.data_points[0].value, Some(Value::AsDouble(0.5)));
     });
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
+use bugstream_telemetry::names;
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::github::{Change, Options, Simulator, Webhook};
 use bugstream_testkit::nats::Nats;
@@ -79,6 +80,13 @@ async fn what_is_private_is_found_on_the_private_side_and_nowhere_else() {
         sent.contains("bulk") && sent.contains("downloader"),
         "spans were sent, or this test would prove nothing"
     );
+    for metric in [names::MIRROR_NEWEST, names::REQUESTS_OLDEST, names::GITHUB_LEFT] {
+        assert!(
+            sent.contains(metric.name),
+            "{} says how fresh the mirror is",
+            metric.name
+        );
+    }
     assert!(!sent.contains(PLANTED), "a trace or metric");
 }
 

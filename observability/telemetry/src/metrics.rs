@@ -21,87 +21,56 @@ use crate::names::{Counter, Gauge, Histogram};
 /// The instrumentation scope of every metric.
 const SCOPE: &str = "bugstream";
 
-/// The instruments of the process, by name.
-#[derive(Default)]
-struct Instruments {
-    counters: HashMap<&'static str, CounterOf<u64>>,
-    histograms: HashMap<&'static str, HistogramOf<f64>>,
-    gauges: HashMap<&'static str, GaugeOf<f64>>,
-}
+/// Instruments of one kind, by name.
+struct Made<T>(LazyLock<RwLock<HashMap<&'static str, T>>>);
 
-static INSTRUMENTS: LazyLock<RwLock<Instruments>> = LazyLock::new(RwLock::default);
+static COUNTERS: Made<CounterOf<u64>> = Made::none();
+static HISTOGRAMS: Made<HistogramOf<f64>> = Made::none();
+static GAUGES: Made<GaugeOf<f64>> = Made::none();
+
+impl<T: Clone> Made<T> {
+    const fn none() -> Self {
+        Self(LazyLock::new(RwLock::default))
+    }
+
+    /// The one of that name, made now if it is not there yet.
+    fn get(&self, name: &'static str, build: impl FnOnce(&Meter) -> T) -> T {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        known.unwrap_or_else(|| {
+            let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            all.entry(name).or_insert_with(|| build(&global::meter(SCOPE))).clone()
+        })
+    }
+
+    fn forget(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
 
 /// Adds `n` to a counter.
 pub fn count(metric: Counter, n: u64, labels: &[KeyValue]) {
-    counter(metric).add(n, labels);
+    let made = COUNTERS.get(metric.name, |meter| build_counter(meter, metric));
+    made.add(n, labels);
 }
 
 /// Records one value, in the metric's own unit.
 pub fn observe(metric: Histogram, value: f64, labels: &[KeyValue]) {
-    histogram(metric).record(value, labels);
+    let made = HISTOGRAMS.get(metric.name, |meter| build_histogram(meter, metric));
+    made.record(value, labels);
 }
 
 /// Says what a value is now, in the metric's own unit.
 pub fn set(metric: Gauge, value: f64, labels: &[KeyValue]) {
-    gauge(metric).record(value, labels);
+    let made = GAUGES.get(metric.name, |meter| build_gauge(meter, metric));
+    made.record(value, labels);
 }
 
 /// Sends metrics through `provider` from now on. What was made before had nowhere to go and is made anew.
 pub(crate) fn use_provider(provider: SdkMeterProvider) {
     global::set_meter_provider(provider);
-    *INSTRUMENTS.write().unwrap_or_else(PoisonError::into_inner) = Instruments::default();
-}
-
-fn counter(metric: Counter) -> CounterOf<u64> {
-    let known = INSTRUMENTS
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .counters
-        .get(metric.name)
-        .cloned();
-    known.unwrap_or_else(|| {
-        let mut all = INSTRUMENTS.write().unwrap_or_else(PoisonError::into_inner);
-        all.counters
-            .entry(metric.name)
-            .or_insert_with(|| build_counter(&meter(), metric))
-            .clone()
-    })
-}
-
-fn histogram(metric: Histogram) -> HistogramOf<f64> {
-    let known = INSTRUMENTS
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .histograms
-        .get(metric.name)
-        .cloned();
-    known.unwrap_or_else(|| {
-        let mut all = INSTRUMENTS.write().unwrap_or_else(PoisonError::into_inner);
-        all.histograms
-            .entry(metric.name)
-            .or_insert_with(|| build_histogram(&meter(), metric))
-            .clone()
-    })
-}
-
-fn gauge(metric: Gauge) -> GaugeOf<f64> {
-    let known = INSTRUMENTS
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .gauges
-        .get(metric.name)
-        .cloned();
-    known.unwrap_or_else(|| {
-        let mut all = INSTRUMENTS.write().unwrap_or_else(PoisonError::into_inner);
-        all.gauges
-            .entry(metric.name)
-            .or_insert_with(|| build_gauge(&meter(), metric))
-            .clone()
-    })
-}
-
-fn meter() -> Meter {
-    global::meter(SCOPE)
+    COUNTERS.forget();
+    HISTOGRAMS.forget();
+    GAUGES.forget();
 }
 
 fn build_counter(meter: &Meter, metric: Counter) -> CounterOf<u64> {

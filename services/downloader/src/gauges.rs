@@ -14,18 +14,21 @@ use crate::deps::Deps;
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Looks until a stop. What cannot be asked keeps its last value.
+/// Looks until a stop, and once more then. What cannot be asked keeps its last value.
 pub(crate) async fn watch(jetstream: &jetstream::Context, deps: &Deps, context: &Context) -> anyhow::Result<()> {
-    loop {
-        streams(jetstream, deps.clock.now()).await;
-        for repository in &deps.repositories.0 {
-            layers(&repository.name, deps).await;
-        }
-        quotas(deps);
-        if !context.stop.sleep(EVERY).await {
-            return Ok(());
-        }
+    while context.stop.sleep(EVERY).await {
+        look(jetstream, deps).await;
     }
+    look(jetstream, deps).await;
+    Ok(())
+}
+
+async fn look(jetstream: &jetstream::Context, deps: &Deps) {
+    streams(jetstream, deps.clock.now()).await;
+    for repository in &deps.repositories.0 {
+        layers(&repository.name, deps).await;
+    }
+    quotas(deps);
 }
 
 async fn streams(jetstream: &jetstream::Context, now: OffsetDateTime) {

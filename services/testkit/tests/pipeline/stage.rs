@@ -344,6 +344,12 @@ impl Stage {
         pending + info.num_pending + info.num_ack_pending as u64
     }
 
+    /// How many messages of a consumer were delivered more than once and are not done yet.
+    pub(crate) async fn redelivered(&self, spec: topology::ConsumerSpec) -> usize {
+        let stream = self.broker.jetstream.get_stream(spec.stream).await.unwrap();
+        stream.consumer_info(spec.name).await.unwrap().num_redelivered
+    }
+
     pub(crate) async fn dead_letters(&self) -> u64 {
         self.broker
             .jetstream

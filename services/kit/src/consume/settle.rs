@@ -19,6 +19,9 @@ use crate::service::Context;
 /// The first and the longest wait of what failed.
 const BASE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(600);
+/// The same for what is addressed to no issue: tasks are few and stay in their consumer, where a wait for a limit counts
+/// as an attempt too.
+const LONGEST_OF_A_TASK: Duration = Duration::from_secs(15);
 /// What waits for longer leaves the consumer at once: thousands that wait for a limit's reset would exhaust
 /// `max_ack_pending`.
 const LONGEST_NAK: Duration = Duration::from_secs(60);
@@ -83,7 +86,9 @@ impl Settler {
         why: &str,
     ) -> Result<(), String> {
         let attempts = received.map_or(0, |received| received.attempts);
-        let wait = after.unwrap_or_else(|| self.context.chance.backoff(BASE, LONGEST, attempts));
+        let is_task = received.is_some_and(|received| received.subject.issue().is_none());
+        let longest = if is_task { LONGEST_OF_A_TASK } else { LONGEST };
+        let wait = after.unwrap_or_else(|| self.context.chance.backoff(BASE, longest, attempts));
         let wait = self.pace.turn(wait);
         tracing::info!(subject = %message.subject, attempts, why, wait_s = wait.as_secs_f64(), "will try again");
         let leaves = received.filter(|_| attempts + 1 >= self.options.naks || wait > LONGEST_NAK);

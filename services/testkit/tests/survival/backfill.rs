@@ -9,7 +9,7 @@ use bugstream_testkit::wait;
 
 use crate::settle::{LONG, drained};
 
-const ISSUES: u64 = 600;
+const ISSUES: u64 = 300;
 
 /// Every third of these is a limit; two of them say so by the hour, and are over after some seconds.
 const TROUBLE: [FaultKind; 6] = [

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bugstream_archive::names::Kind as Documents;
 use bugstream_archive::{Marks, Rules};
+use bugstream_kit::broker::Broker;
 use bugstream_kit::chance::Chance;
 use bugstream_kit::clock::Clock;
 use bugstream_kit::config::{Repositories, Repository};
@@ -16,6 +17,7 @@ use bugstream_kit::dead_letter::{DeadLetters, Kind, Origin, Rejection};
 use bugstream_kit::log::{Log, LogError, Logged};
 use bugstream_kit::objects::Objects;
 use bugstream_kit::requests::Requests;
+use bugstream_kit::service::Context;
 use bugstream_proto::message::{Change, time_of};
 use bugstream_proto::{Event, MessageError, RepoName, topology, v1};
 use bugstream_telemetry::{metrics, names, propagation};
@@ -92,6 +94,32 @@ impl Handler for Indexer {
 }
 
 impl Indexer {
+    /// Over a connected broker, with the rules of the configured repositories.
+    #[must_use]
+    pub fn new(
+        broker: &Broker,
+        objects: Objects,
+        bulker: Bulker,
+        target: Target,
+        indices: Arc<Indices>,
+        repositories: &Repositories,
+        context: &Context,
+    ) -> Self {
+        let (jetstream, clock) = (&broker.jetstream, &context.clock);
+        Self {
+            log: Log::new(jetstream.clone(), clock.clone()),
+            objects,
+            bulker,
+            dead_letters: DeadLetters::new(jetstream.clone(), clock.clone(), crate::SERVICE.name),
+            requests: Requests::new(jetstream.clone()),
+            target,
+            indices,
+            rules: rules(repositories),
+            clock: clock.clone(),
+            chance: context.chance.clone(),
+        }
+    }
+
     async fn index(&self, message: &Received, lease: &Lease) -> Result<(), Outcome> {
         let event = Event::decode(message.issue(), &message.payload)
             .map_err(|error| Outcome::reject(kind_of(&error), error.to_string()))?;

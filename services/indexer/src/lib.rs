@@ -25,10 +25,7 @@ use std::time::Duration;
 
 use bugstream_kit::broker::Broker;
 use bugstream_kit::consume::{Options, consume};
-use bugstream_kit::dead_letter::DeadLetters;
-use bugstream_kit::log::Log;
 use bugstream_kit::objects::Objects;
-use bugstream_kit::requests::Requests;
 use bugstream_kit::service::{self, Context, Service};
 use bugstream_proto::{Lane, topology};
 
@@ -79,18 +76,8 @@ async fn work(config: Config, context: &Context) -> anyhow::Result<()> {
         config.indexer.bulk(),
         context.chance.clone(),
     );
-    let indexer = index::Indexer {
-        log: Log::new(broker.jetstream.clone(), context.clock.clone()),
-        objects,
-        bulker,
-        dead_letters: DeadLetters::new(broker.jetstream.clone(), context.clock.clone(), context.service),
-        requests: Requests::new(broker.jetstream.clone()),
-        target: Target::live(names),
-        indices,
-        rules: index::rules(&config.repositories),
-        clock: context.clock.clone(),
-        chance: context.chance.clone(),
-    };
+    let target = Target::live(names);
+    let indexer = index::Indexer::new(&broker, objects, bulker, target, indices, &config.repositories, context);
     follow(&broker, indexer, senders, config.indexer.slots, context).await
 }
 

@@ -22,10 +22,7 @@ use async_nats::jetstream::stream::Stream;
 use bugstream_archive::names::{Kind, Names};
 use bugstream_kit::broker::Broker;
 use bugstream_kit::consume::{Options as Consuming, consume};
-use bugstream_kit::dead_letter::DeadLetters;
-use bugstream_kit::log::Log;
 use bugstream_kit::objects::Objects;
-use bugstream_kit::requests::Requests;
 use bugstream_kit::service::Context;
 use bugstream_proto::Lane;
 use bugstream_proto::topology::{self, ConsumerSpec, Start};
@@ -289,18 +286,10 @@ impl Rebuilder {
         let transport = bugstream_kit::elastic::transport(&self.config.elasticsearch)?;
         let bulk = self.config.indexer.bulk();
         let (bulker, senders) = Bulker::new(transport, Arc::clone(&self.indices), bulk, context.chance.clone());
-        let indexer = Indexer {
-            log: Log::new(self.broker.jetstream.clone(), context.clock.clone()),
-            objects,
-            bulker,
-            dead_letters: DeadLetters::new(self.broker.jetstream.clone(), context.clock.clone(), "indexer"),
-            requests: Requests::new(self.broker.jetstream.clone()),
-            target: Target::generation(self.names.clone(), generation, only),
-            indices: Arc::clone(&self.indices),
-            rules: index::rules(&self.config.repositories),
-            clock: context.clock.clone(),
-            chance: context.chance.clone(),
-        };
+        let target = Target::generation(self.names.clone(), generation, only);
+        let indices = Arc::clone(&self.indices);
+        let repositories = &self.config.repositories;
+        let indexer = Indexer::new(&self.broker, objects, bulker, target, indices, repositories, context);
         let options = Consuming::new(spec, self.config.indexer.slots, Lane::Index);
         tokio::select! {
             consumed = consume(&self.broker, options, Arc::new(indexer), context) => consumed,

@@ -171,6 +171,8 @@ pub enum Change {
     Downloaded(Downloaded),
     /// The issue is gone.
     Deleted(v1::IssueDeleted),
+    /// The issue is gone and must not come back: an operator had everything about it removed.
+    Forgotten,
 }
 
 /// The objects of a downloaded issue.
@@ -185,12 +187,12 @@ pub struct Downloaded {
 }
 
 impl Event {
-    /// The stored objects that this event names; none for a deletion.
+    /// The stored objects that this event names; none for an issue that is gone.
     #[must_use]
     pub fn objects(&self) -> Vec<&v1::StoredObject> {
         match &self.change {
             Change::Downloaded(downloaded) => vec![&downloaded.issue, &downloaded.timeline],
-            Change::Deleted(_) => Vec::new(),
+            Change::Deleted(_) | Change::Forgotten => Vec::new(),
         }
     }
 
@@ -204,6 +206,7 @@ impl Event {
                 timeline_events: d.timeline_events,
             }),
             Change::Deleted(deleted) => v1::issue_event::Change::Deleted(deleted),
+            Change::Forgotten => v1::issue_event::Change::Forgotten(v1::IssueForgotten {}),
         };
         let message = v1::IssueEvent {
             issue: Some((&self.issue).into()),
@@ -255,6 +258,7 @@ impl Event {
 fn change(change: Option<v1::issue_event::Change>) -> Result<Change, MessageError> {
     match change.ok_or(MessageError::Newer)? {
         v1::issue_event::Change::Deleted(deleted) => Ok(Change::Deleted(deleted)),
+        v1::issue_event::Change::Forgotten(v1::IssueForgotten {}) => Ok(Change::Forgotten),
         v1::issue_event::Change::Downloaded(downloaded) => Ok(Change::Downloaded(Downloaded {
             issue: object(downloaded.issue)?,
             timeline: object(downloaded.timeline)?,

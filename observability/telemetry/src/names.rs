@@ -284,6 +284,8 @@ labels! {
         Deleted = "deleted",
         /// A number that neither GitHub nor the log knows.
         Unknown = "unknown",
+        /// Refused: an operator had the issue forgotten.
+        Forgotten = "forgotten",
     }
 
     /// Which object of an issue.

@@ -41,6 +41,7 @@ fn messages() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ),
         ("issue_downloaded", "bugstream.v1.IssueEvent", downloaded().encode()),
         ("issue_deleted", "bugstream.v1.IssueEvent", deleted().encode()),
+        ("issue_forgotten", "bugstream.v1.IssueEvent", forgotten().encode()),
         ("dead_letter", "bugstream.v1.DeadLetter", dead_letter().encode_to_vec()),
     ]
 }
@@ -125,6 +126,16 @@ fn deleted() -> Event {
     }
 }
 
+/// Its cause is an operator's: nothing in it comes from the events before, except how much was ever written.
+fn forgotten() -> Event {
+    Event {
+        revision: 1_763_726_400_002,
+        cause: v1::Cause::new(v1::Reason::Manual, datetime!(2026-11-21 12:00:03 UTC)),
+        change: Change::Forgotten,
+        ..downloaded()
+    }
+}
+
 fn dead_letter() -> v1::DeadLetter {
     v1::DeadLetter {
         service: "indexer".to_owned(),
@@ -168,7 +179,12 @@ fn today_writes_the_golden_bytes() {
 
 #[test]
 fn golden_events_decode_to_what_they_meant() {
-    for (name, meant) in [("issue_downloaded", downloaded()), ("issue_deleted", deleted())] {
+    let events = [
+        ("issue_downloaded", downloaded()),
+        ("issue_deleted", deleted()),
+        ("issue_forgotten", forgotten()),
+    ];
+    for (name, meant) in events {
         let bytes = hex::decode(read(&golden(name, "hex"))).unwrap();
         assert_eq!(Event::decode(&meant.issue, &bytes).as_ref(), Ok(&meant), "{name}");
     }

@@ -232,7 +232,7 @@ fn is_done(newest: Option<&Logged>, row: &Listed, began: Option<OffsetDateTime>)
 fn names(newest: &Logged, row: &Listed) -> bool {
     match &newest.event.change {
         Change::Downloaded(downloaded) => stands_for(&row.sha256, &downloaded.issue),
-        Change::Deleted(_) => false,
+        Change::Deleted(_) | Change::Forgotten => false,
     }
 }
 

@@ -3,12 +3,14 @@
 use bugstream_kit::consume::Outcome;
 use bugstream_kit::log::{LogError, Logged};
 use bugstream_kit::objects::ObjectError;
+use bugstream_proto::Change;
 use bugstream_telemetry::names;
 
 use crate::deletion;
 use crate::deps::Deps;
 use crate::failure::Failure;
 use crate::fetch::{Fetched, Source, fetch};
+use crate::forgotten;
 use crate::known::{Known, known, remember};
 use crate::publish::{last_look, publish};
 use crate::request::{Request, done};
@@ -38,6 +40,9 @@ pub(crate) async fn download(request: &Request<'_>, source: Source, deps: &Deps)
 /// Whole or nothing: no event is published for a download that is not complete.
 async fn turn(source: &Source, request: &Request<'_>, deps: &Deps) -> Result<Outcome, Failure> {
     let newest = deps.log.newest(request.issue).await?;
+    if let Some(forgotten) = newest.as_ref().filter(|newest| newest.event.change == Change::Forgotten) {
+        return forgotten::refuse(forgotten, request, deps).await;
+    }
     let known = known(newest.as_ref(), request, deps).await?;
     let source = current(source, newest.as_ref(), &known);
     match fetch(source, &known, request, deps).await {

@@ -5,6 +5,7 @@
 //! - Every event follows the one that was the newest before GitHub was asked; a conflict starts the download again.
 //! - Objects are stored before the event that names them, under keys that no other worker writes.
 //! - Nothing is called deleted on one answer of GitHub's alone ([`deletion`] has the whole rule).
+//! - An issue that was forgotten is not downloaded, whoever asks ([`forgotten`]).
 //! - A request is acked after its event has its PubAck, and only by the consumer loop.
 //!
 //! What it is not: a judge of content. What is private, and which marks follow, is the archive library's.
@@ -28,6 +29,7 @@ mod deps;
 mod download;
 mod failure;
 mod fetch;
+mod forgotten;
 mod gauges;
 mod known;
 mod leader;

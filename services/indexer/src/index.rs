@@ -128,7 +128,7 @@ impl Indexer {
             return Ok(());
         }
         let raw = match &event.change {
-            Change::Deleted(_) => None,
+            Change::Deleted(_) | Change::Forgotten => None,
             Change::Downloaded(downloaded) => match Raw::read(downloaded, &self.objects).await {
                 Ok(raw) => Some(raw),
                 Err(error) => return self.hole(&error, &event, message, lease).await,

@@ -298,13 +298,13 @@ pub(crate) fn issue(number: u64) -> IssueId {
 pub(crate) fn downloaded(event: &Logged) -> &Downloaded {
     match &event.event.change {
         Change::Downloaded(downloaded) => downloaded,
-        Change::Deleted(_) => panic!("issue {} is deleted", event.event.issue),
+        gone => panic!("issue {} is gone: {gone:?}", event.event.issue),
     }
 }
 
 pub(crate) fn deleted(event: &Logged) -> &v1::IssueDeleted {
     match &event.event.change {
         Change::Deleted(deleted) => deleted,
-        Change::Downloaded(_) => panic!("issue {} is not deleted", event.event.issue),
+        other => panic!("issue {} is not deleted: {other:?}", event.event.issue),
     }
 }

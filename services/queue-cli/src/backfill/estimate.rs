@@ -129,7 +129,7 @@ pub(super) async fn sample(repository: &RepoName, deps: &Deps) -> Option<Sample>
 async fn events(log: &Log, issue: IssueId) -> Option<u64> {
     match log.newest(&issue).await.ok()??.event.change {
         Change::Downloaded(downloaded) => Some(downloaded.timeline_events.into()),
-        Change::Deleted(_) => None,
+        Change::Deleted(_) | Change::Forgotten => None,
     }
 }
 

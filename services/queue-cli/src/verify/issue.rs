@@ -90,6 +90,7 @@ impl Mirror {
             }
             Newest::Event(logged) => match &logged.event.change {
                 Change::Deleted(_) => self.deleted(&logged.event, repository).await,
+                Change::Forgotten => self.forgotten(&logged.event, repository).await,
                 Change::Downloaded(downloaded) => self.downloaded(&logged.event, downloaded, repository).await,
             },
         }
@@ -97,6 +98,20 @@ impl Mirror {
 
     /// Nothing of a deleted issue may be left.
     async fn deleted(&self, event: &Event, repository: &Repository) -> Result<Checked, Failure> {
+        let mut checked = self.gone(event, "the log says that the issue is deleted", repository).await?;
+        if let Some(github) = &self.github {
+            checked.differences.extend(github.of_deleted(&event.issue).await?);
+        }
+        Ok(checked)
+    }
+
+    /// Nor of a forgotten one, and GitHub need not say the same.
+    async fn forgotten(&self, event: &Event, repository: &Repository) -> Result<Checked, Failure> {
+        let why = "the log says that the issue is forgotten";
+        self.gone(event, why, repository).await
+    }
+
+    async fn gone(&self, event: &Event, why: &'static str, repository: &Repository) -> Result<Checked, Failure> {
         let mut comparison = Comparison::new(event, None, Wall(repository));
         self.documents(&mut comparison).await?;
         let mut checked = comparison.end();
@@ -106,12 +121,9 @@ impl Mirror {
             .await
             .map_err(|error| store_away(&error))?;
         for key in keys.into_iter().filter(|key| key.revision < event.revision) {
-            let (why, fix) = ("the log says that the issue is deleted", Fix::Purge(event.revision));
+            let fix = Fix::Purge(event.revision);
             let difference = Difference::new(Kind::LeftoverObject, &event.issue, key.to_string(), why, fix);
             checked.differences.push(difference);
-        }
-        if let Some(github) = &self.github {
-            checked.differences.extend(github.of_deleted(&event.issue).await?);
         }
         Ok(checked)
     }

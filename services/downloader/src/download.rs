@@ -40,7 +40,10 @@ pub(crate) async fn download(request: &Request<'_>, source: Source, deps: &Deps)
 /// Whole or nothing: no event is published for a download that is not complete.
 async fn turn(source: &Source, request: &Request<'_>, deps: &Deps) -> Result<Outcome, Failure> {
     let newest = deps.log.newest(request.issue).await?;
-    if let Some(forgotten) = newest.as_ref().filter(|newest| newest.event.change == Change::Forgotten) {
+    if let Some(forgotten) = newest
+        .as_ref()
+        .filter(|newest| newest.event.change == Change::Forgotten)
+    {
         return forgotten::refuse(forgotten, request, deps).await;
     }
     let known = known(newest.as_ref(), request, deps).await?;

@@ -98,7 +98,9 @@ impl Mirror {
 
     /// Nothing of a deleted issue may be left.
     async fn deleted(&self, event: &Event, repository: &Repository) -> Result<Checked, Failure> {
-        let mut checked = self.gone(event, "the log says that the issue is deleted", repository).await?;
+        let mut checked = self
+            .gone(event, "the log says that the issue is deleted", repository)
+            .await?;
         if let Some(github) = &self.github {
             checked.differences.extend(github.of_deleted(&event.issue).await?);
         }

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod key;
 pub mod message;
 pub mod reconcile;
+pub mod snapshot;
 pub mod subject;
 pub mod task;
 pub mod topology;

@@ -18,6 +18,7 @@ pub mod publish;
 pub mod requests;
 pub mod secret;
 pub mod service;
+pub mod snapshots;
 pub mod tasks;
 pub mod tls;
 pub mod validators;

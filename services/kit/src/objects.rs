@@ -241,6 +241,11 @@ impl Objects {
             .collect())
     }
 
+    /// The store, where its keys begin, and its directory if it is one: for what else lies there.
+    pub(crate) fn inner(&self) -> (Arc<dyn ObjectStore>, Path, Option<PathBuf>) {
+        (Arc::clone(&self.store), self.root.clone(), self.directory.clone())
+    }
+
     fn path(&self, key: &str) -> Result<Path, ObjectError> {
         let key = Path::parse(key).map_err(|_| ObjectError::Missing(key.to_owned()))?;
         Ok(Path::from_iter(self.root.parts().chain(key.parts())))

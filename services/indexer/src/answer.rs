@@ -3,6 +3,7 @@
 //! Decides by status and error type. The message is read for one thing, the name of a mapped field, and then dropped:
 //! it quotes content.
 
+use bugstream_kit::elastic::not_json;
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -10,8 +11,14 @@ use crate::bulk::{Refused, Written};
 use crate::elastic::Away;
 
 /// Where bulks go, and what of the answer is wanted.
-pub(crate) const PATH: &str =
-    "/_bulk?require_alias=true&filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason";
+pub(crate) const PATH: &str = "/_bulk?require_alias=true&filter_path=errors,error.type,error.reason,items.*.status,items.*.error.type,items.*.error.reason";
+
+/// What a bulk's body is.
+pub(crate) const LINES: &str = "application/x-ndjson";
+
+/// For people: what a lacking privilege means and what to do.
+pub(crate) const FORBIDDEN: &str = "Elasticsearch refuses to write (403): our credentials ([elasticsearch]) lack a privilege on \
+                                    an index; docs/OPERATIONS.md lists what is needed";
 
 /// For people: what a block means and what to do.
 pub(crate) const BLOCKED: &str =
@@ -38,6 +45,8 @@ pub(crate) enum Verdict {
     AliasMissing,
     /// The index takes no writes.
     Blocked,
+    /// Our credentials may not write there.
+    Forbidden,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +68,13 @@ struct Item<'a> {
     error: Option<Error<'a>>,
 }
 
+/// Elasticsearch's answer to what it refuses as a whole.
+#[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow, rename = "error")]
+    _error: Error<'a>,
+}
+
 #[derive(Deserialize)]
 struct Error<'a> {
     #[serde(borrow, rename = "type", default)]
@@ -71,19 +87,19 @@ impl Answer {
     /// Reads the answer to a bulk.
     ///
     /// # Errors
-    /// [`Away`] for what only a person or time can mend: refused credentials, no JSON.
+    /// [`Away`] for what only a person or time can mend: no JSON, a status that no bulk has.
     pub(crate) fn read(status: u16, body: &Bytes) -> Result<Self, Away> {
         match status {
             200 => {
-                let body: Body<'_> =
-                    serde_json::from_slice(body).map_err(|_| Away("Elasticsearch answers no JSON".to_owned()))?;
+                let body: Body<'_> = serde_json::from_slice(body).map_err(|_| not_json(status, body))?;
                 Ok(Self::Items(
                     body.items.iter().map(|action| action.index.verdict()).collect(),
                 ))
             }
+            // A proxy that refuses everything must not be taken for a document that is refused.
+            400 if serde_json::from_slice::<Whole<'_>>(body).is_err() => Err(not_json(status, body)),
             400 | 413 => Ok(Self::Unacceptable(status)),
             429 | 502..=504 => Ok(Self::Busy),
-            401 | 403 => Err(Away(format!("Elasticsearch refuses our credentials ({status})"))),
             _ => Err(Away(format!("Elasticsearch answers {status} to a bulk"))),
         }
     }
@@ -94,6 +110,7 @@ impl Item<'_> {
         let kind = self.error.as_ref().map_or("", |error| &error.kind);
         match (self.status, kind) {
             (_, "cluster_block_exception") => Verdict::Blocked,
+            (401 | 403, _) => Verdict::Forbidden,
             (200..300, _) => Verdict::Final(Written::Written),
             (409, _) => Verdict::Final(Written::Newer),
             (404, "index_not_found_exception") => Verdict::AliasMissing,

@@ -15,18 +15,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bugstream_kit::chance::Chance;
+use bugstream_kit::elastic::Transport;
 use bugstream_telemetry::metrics;
 use bugstream_telemetry::names::{self, BulkResult, span};
 use bytes::Bytes;
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::transport::Transport;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::answer::{self, Answer, Verdict};
-use crate::elastic::{Away, unreachable};
+use crate::elastic::Away;
 use crate::indices::Indices;
 
 /// Sent again so often, which takes about a minute, before the caller is told to hold.
@@ -295,36 +294,34 @@ impl Sender {
     }
 
     async fn post(&self, body: Bytes) -> Result<Answer, Cut> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         let started = tokio::time::Instant::now();
         metrics::count(names::BULK_BYTES, body.len() as u64, &[]);
-        let cut = |error| Cut::Connection(unreachable(&error));
         let sent = self
             .transport
-            .send(Method::Post, answer::PATH, headers, None::<&()>, Some(body), None)
-            .await;
-        let response = sent.map_err(cut)?;
-        let status = response.status_code().as_u16();
-        let answer = response.bytes().await.map_err(cut)?;
+            .send(Method::Post, answer::PATH, answer::LINES, Some(body));
+        let (status, answer) = sent.await.map_err(Cut::Connection)?;
         metrics::observe(names::BULK_DURATION, started.elapsed().as_secs_f64(), &[]);
+        if let Some(refusal) = self.transport.refusal(status, &answer) {
+            return Err(Cut::Stop(refusal));
+        }
         Answer::read(status, &answer).map_err(Cut::Stop)
     }
 
     /// Notes final verdicts. Makes lost aliases again, so that their items succeed the next time.
     async fn note(&self, submissions: &mut [Submission], items: &[Place], verdicts: Vec<Verdict>) -> Result<(), Cut> {
-        let (mut retried, mut lost, mut blocked) = (0, false, false);
+        let (mut retried, mut lost, mut stopped) = (0, false, None);
         for ((submission, item), verdict) in items.iter().zip(verdicts) {
             match verdict {
                 Verdict::Final(written) => submissions[*submission].set(*item, written),
                 Verdict::Busy => retried += 1,
                 Verdict::AliasMissing => lost = true,
-                Verdict::Blocked => blocked = true,
+                Verdict::Blocked => stopped = Some(Away(answer::BLOCKED.to_owned())),
+                Verdict::Forbidden => stopped = Some(Away(answer::FORBIDDEN.to_owned())),
             }
         }
         metrics::count(names::BULK_ITEMS, retried, &[BulkResult::Retried.into()]);
-        if blocked {
-            return Err(Cut::Stop(Away(answer::BLOCKED.to_owned())));
+        if let Some(away) = stopped {
+            return Err(Cut::Stop(away));
         }
         if lost {
             tracing::warn!(

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bugstream_archive::Side;
 use bugstream_archive::names::{Index, Kind, Names};
+use bugstream_kit::elastic::Transport;
 use elasticsearch::http::Method;
-use elasticsearch::http::transport::Transport;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 

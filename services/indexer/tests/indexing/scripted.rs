@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::routing::get;
 use bugstream_archive::names::Names;
 use bugstream_indexer::bulk::{Batch, Bulker, Options, Refused, Written};
 use bugstream_indexer::indices::Indices;
@@ -38,6 +39,8 @@ impl Script {
             let answer = answers.lock().unwrap().pop_front();
             async move { rendered(answer.expect("the script has an answer for every bulk")) }
         };
+        let introduced = || async { json!({"version": {"number": "9.4.3"}}).to_string() };
+        let router = Router::new().route("/", get(introduced)).fallback(serve);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let transport = transport(&format!("http://{}", listener.local_addr().unwrap()));
         let indices = Arc::new(Indices::new(transport.clone(), Names::default(), None, String::new()));
@@ -48,7 +51,7 @@ impl Script {
         let (bulker, senders) = Bulker::new(transport, indices, options, Chance::seeded(1));
         let mut running = JoinSet::new();
         running.spawn(async move { senders.run().await.unwrap() });
-        running.spawn(async move { axum::serve(listener, Router::new().fallback(serve)).await.unwrap() });
+        running.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
             bulker,
             asked,

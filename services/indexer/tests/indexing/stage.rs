@@ -14,6 +14,7 @@ use bugstream_indexer::indices::{IndexError, Indices};
 use bugstream_kit::broker::Broker;
 use bugstream_kit::chance::Chance;
 use bugstream_kit::config::{self, Compression, Elasticsearch, ObjectStore, Repositories, Repository};
+use bugstream_kit::elastic::Transport;
 use bugstream_kit::log::{Log, Logged};
 use bugstream_kit::objects::Objects;
 use bugstream_kit::service::Context;
@@ -22,7 +23,6 @@ use bugstream_proto::{Event, IssueId, Part, v1};
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::nats::Nats;
 use bugstream_testkit::wait;
-use elasticsearch::http::transport::Transport;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

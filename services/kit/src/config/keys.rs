@@ -156,13 +156,19 @@ pub const KEYS: &[Key] = &[
         "elasticsearch.node",
         "ELASTIC_NODE",
         Kind::Text,
-        "Elasticsearch's URL [default: http://127.0.0.1:9200]",
+        "Elasticsearch's nodes, comma-separated [default: http://127.0.0.1:9200]",
+    ),
+    key(
+        "elasticsearch.ca_path",
+        "ELASTIC_CA_PATH",
+        Kind::Text,
+        "path of the certificates (PEM) of a private CA that signed the nodes'",
     ),
     secret(
         "elasticsearch.api_key",
         "ELASTIC_API_KEY",
         Kind::Text,
-        "an encoded API key",
+        "an API key, encoded or as id:key",
     ),
     key(
         "elasticsearch.username",

@@ -136,6 +136,12 @@ impl Settings {
                 *text = without_password(text);
             }
         }
+        let nodes = slot(&mut root, "elasticsearch.nodes").and_then(Value::as_array_mut);
+        for node in nodes.into_iter().flatten() {
+            if let Value::String(text) = node {
+                *text = without_password(text);
+            }
+        }
         Value::Table(root).to_string()
     }
 

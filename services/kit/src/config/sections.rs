@@ -169,12 +169,26 @@ fn store_url(text: &str) -> Option<Url> {
 }
 
 /// `[elasticsearch]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct ElasticsearchSection {
+    node: Option<String>,
+    nodes: Vec<String>,
+    ca_path: Option<PathBuf>,
+    api_key: Option<Secret>,
+    username: Option<String>,
+    password: Option<Secret>,
+    prefix: String,
+}
+
+/// `[elasticsearch]`, checked.
+#[derive(Debug, Clone)]
 pub struct Elasticsearch {
-    /// URL of a node.
+    /// URLs of nodes of one cluster, separated by commas; any of them may be away.
     pub node: String,
-    /// An encoded API key (base64 of `id:key`).
+    /// Certificates (PEM, one or several) that sign the nodes' own, besides those that every browser knows.
+    pub ca_path: Option<PathBuf>,
+    /// An API key: encoded (base64 of `id:key`), or `id:key` as it is.
     pub api_key: Option<Secret>,
     /// For basic authentication.
     pub username: Option<String>,
@@ -189,6 +203,7 @@ impl Default for Elasticsearch {
         let node = "http://127.0.0.1:9200".to_owned();
         Self {
             node,
+            ca_path: None,
             api_key: None,
             username: None,
             password: None,
@@ -203,19 +218,90 @@ impl Elasticsearch {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
-        let section: Self = settings.section("elasticsearch")?;
-        check_http(settings, "elasticsearch.node", &section.node, "http://localhost:9200")?;
+        let section: ElasticsearchSection = settings.section("elasticsearch")?;
+        let read = Self {
+            node: section.node_list(settings)?,
+            ca_path: section.ca_path,
+            api_key: section.api_key,
+            username: section.username,
+            password: section.password,
+            prefix: section.prefix,
+        };
+        for node in read.nodes() {
+            check_http(settings, "elasticsearch.node", node, "http://localhost:9200")?;
+        }
+        read.check_prefix(settings)?;
+        read.check_credentials(settings)?;
+        read.check_ca(settings)?;
+        Ok(read)
+    }
+
+    /// The URL of each node.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.node.split(',').map(str::trim)
+    }
+
+    fn check_prefix(&self, settings: &Settings) -> Result<(), ConfigError> {
         let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        if !section.prefix.chars().all(lower) || section.prefix.starts_with(['-', '_']) {
-            let found = Some(section.prefix.as_str());
-            let write = "write lower-case letters, digits, '-' and '_', beginning with a letter";
-            return Err(settings.wrong("elasticsearch.prefix", "can begin no index name", found, write));
+        if self.prefix.chars().all(lower) && !self.prefix.starts_with(['-', '_']) {
+            return Ok(());
         }
-        if section.username.is_some() != section.password.is_some() {
+        let found = Some(self.prefix.as_str());
+        let write = "write lower-case letters, digits, '-' and '_', beginning with a letter";
+        Err(settings.wrong("elasticsearch.prefix", "can begin no index name", found, write))
+    }
+
+    fn check_credentials(&self, settings: &Settings) -> Result<(), ConfigError> {
+        let wrong = |path, what, write| Err(settings.wrong(path, what, None, write));
+        if self.username.is_some() != self.password.is_some() {
             let write = "set both username and password, or neither";
-            return Err(settings.wrong("elasticsearch.username", "needs its password", None, write));
+            return wrong("elasticsearch.username", "needs its password", write);
         }
-        Ok(section)
+        if self.username.is_some() && self.api_key.is_some() {
+            let write = "set an API key, or username and password";
+            return wrong("elasticsearch.api_key", "is set beside a username", write);
+        }
+        // They become a header.
+        let printable = |key: &Secret| key.expose().bytes().all(|byte| byte.is_ascii_graphic());
+        if !self.api_key.as_ref().is_none_or(printable) {
+            let write = "write the field encoded that Elasticsearch answered when the key was made";
+            return wrong("elasticsearch.api_key", "has characters that no key has", write);
+        }
+        Ok(())
+    }
+
+    fn check_ca(&self, settings: &Settings) -> Result<(), ConfigError> {
+        let Some(path) = &self.ca_path else { return Ok(()) };
+        let text = path.display().to_string();
+        let wrong = |what: &str| {
+            let write = "write the path of the CA's certificates, a .pem or .crt file";
+            Err(settings.wrong("elasticsearch.ca_path", what, Some(&text), write))
+        };
+        match std::fs::read(path) {
+            Err(error) => wrong(&format!("cannot be read ({error})")),
+            Ok(bytes) if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) => wrong("has no PEM certificate"),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// How a certificate begins.
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+impl ElasticsearchSection {
+    /// `node` or `nodes`; a variable or a flag beats both.
+    fn node_list(&self, settings: &Settings) -> Result<String, ConfigError> {
+        match &self.node {
+            _ if self.nodes.is_empty() => Ok(self.node.clone().unwrap_or_else(|| Elasticsearch::default().node)),
+            Some(node) if settings.is_overridden("elasticsearch.node") => Ok(node.clone()),
+            Some(_) => Err(settings.wrong(
+                "elasticsearch.node",
+                "is set beside nodes",
+                None,
+                "write node = \"https://a:9200\", or nodes = [\"https://a:9200\", \"https://b:9200\"]",
+            )),
+            None => Ok(self.nodes.join(",")),
+        }
     }
 }
 

@@ -48,6 +48,49 @@ fn an_error_names_where_the_value_came_from_and_what_to_write() {
 }
 
 #[test]
+fn elasticsearch_has_one_node_or_several_and_a_variable_beats_both() {
+    let read = |file: &str, env: &[(&str, &str)]| Elasticsearch::read(&load(file, env, &[]).unwrap());
+    let nodes = |file, env| read(file, env).unwrap().nodes().map(str::to_owned).collect::<Vec<_>>();
+    let (a, b) = ("https://a:9200", "https://b:9200");
+    assert_eq!(nodes("", &[]), ["http://127.0.0.1:9200"]);
+    assert_eq!(nodes("[elasticsearch]\nnode = 'https://a:9200'", &[]), [a]);
+    let several = "[elasticsearch]\nnodes = ['https://a:9200', 'https://b:9200']";
+    assert_eq!(nodes(several, &[]), [a, b]);
+    assert_eq!(nodes(several, &[("ELASTIC_NODE", "http://c:9200")]), ["http://c:9200"]);
+    assert_eq!(nodes("", &[("ELASTIC_NODE", "https://a:9200, https://b:9200")]), [a, b]);
+    let both = "[elasticsearch]\nnode = 'https://a:9200'\nnodes = ['https://b:9200']";
+    let error = read(both, &[]).unwrap_err();
+    assert!(error.problem.contains("node is set beside nodes"), "{error}");
+    for wrong in ["https://a:9200,b", "https://a:9200,", "ftp://a"] {
+        let error = read("", &[("ELASTIC_NODE", wrong)]).unwrap_err();
+        assert!(error.problem.starts_with("ELASTIC_NODE is not a URL"), "{error}");
+    }
+    let hidden = load("[elasticsearch]\nnodes = ['https://u:hunter2@a:9200']", &[], &[]).unwrap();
+    assert!(!hidden.redacted().contains("hunter2"), "{}", hidden.redacted());
+}
+
+#[test]
+fn credentials_of_elasticsearch_that_cannot_work_name_the_key() {
+    let error = |env: &[(&str, &str)]| {
+        Elasticsearch::read(&load("", env, &[]).unwrap())
+            .unwrap_err()
+            .to_string()
+    };
+    let (user, password) = (("ELASTIC_USERNAME", "u"), ("ELASTIC_PASSWORD", "hunter2"));
+    assert!(error(&[user]).starts_with("ELASTIC_USERNAME needs its password"));
+    let two = error(&[user, password, ("ELASTIC_API_KEY", "aWQ6a2V5")]);
+    assert!(two.starts_with("ELASTIC_API_KEY is set beside a username"), "{two}");
+    let spaced = error(&[("ELASTIC_API_KEY", "hunter2 ä")]);
+    assert!(spaced.starts_with("ELASTIC_API_KEY has characters that no key has") && !spaced.contains("hunter2"));
+    assert!(error(&[("ELASTIC_CA_PATH", "/nowhere.pem")]).contains("ELASTIC_CA_PATH cannot be read"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    std::fs::write(&path, "not PEM").unwrap();
+    let no_pem = error(&[("ELASTIC_CA_PATH", path.to_str().unwrap())]);
+    assert!(no_pem.starts_with("ELASTIC_CA_PATH has no PEM certificate"), "{no_pem}");
+}
+
+#[test]
 fn unknown_sections_and_keys_are_refused() {
     let unknown = load("[natz]\nurl = 'x'", &[], &[]).unwrap_err();
     assert!(

@@ -10,10 +10,9 @@ use bugstream_indexer::index::fingerprint;
 use bugstream_indexer::indices::Indices;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::config::{Elasticsearch, Repositories};
+use bugstream_kit::elastic::Transport;
 use bugstream_proto::topology::INDEXER;
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::HeaderMap;
-use elasticsearch::http::transport::Transport;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -90,15 +89,11 @@ impl Search {
 
     /// The answer of a GET; null for what is not there.
     async fn get(&self, path: &str) -> Result<Value, Failure> {
-        let (headers, query, body) = (HeaderMap::new(), None::<&()>, None::<()>);
-        let sent = self.transport.send(Method::Get, path, headers, query, body, None).await;
-        // Its own text names the address, which may hold credentials.
-        let away = |_| Failure::failed("Elasticsearch cannot be reached");
-        let response = sent.map_err(away)?;
-        match response.status_code().as_u16() {
-            404 => Ok(Value::Null),
-            200 => response.json().await.map_err(away),
-            status => Err(Failure::failed(format!("Elasticsearch answers {status}"))),
+        let sent = self.transport.json(Method::Get, path, None).await;
+        match sent.map_err(|away| Failure::failed(away.to_string()))? {
+            (404, _) => Ok(Value::Null),
+            (200, answer) => Ok(answer),
+            (status, _) => Err(Failure::failed(format!("Elasticsearch answers {status}"))),
         }
     }
 }

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bugstream_kit::chance::Chance;
+use bugstream_kit::elastic::{Away, Transport};
 use bugstream_proto::{IssueId, RepoName};
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::HeaderMap;
-use elasticsearch::http::request::JsonBody;
-use elasticsearch::http::transport::Transport;
 use serde_json::{Value, json};
 
 use super::place::{self, Kind, Side};
@@ -68,10 +66,11 @@ impl Elastic {
         }
     }
 
-    /// Makes visible what was written. A key that may only read is no reason to stop: it becomes visible by itself.
-    pub(super) async fn refresh(&self) -> Result<(), Failure> {
+    /// Makes visible what was written. A key that may only read is no reason to stop: it becomes visible by itself. And
+    /// whatever else is wrong, the first question tells.
+    pub(super) async fn refresh(&self) {
         let path = format!("/{}/_refresh?ignore_unavailable=true", place::aliases(&self.prefix));
-        self.call(Method::Post, &path, None).await.map(drop)
+        let _ = self.transport.json(Method::Post, &path, None).await;
     }
 
     /// Documents that say that they belong to an issue, in order of position.
@@ -202,28 +201,16 @@ impl Elastic {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value), Failure> {
-        let body = body.map(JsonBody::new);
-        let sent = self
-            .transport
-            .send(method, path, HeaderMap::new(), None::<&()>, body, None);
-        let response = sent.await.map_err(away)?;
-        let status = response.status_code().as_u16();
-        let bytes = response.bytes().await.map_err(away)?;
-        // What is no JSON is judged by its status.
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+        self.transport.json(method, path, body.as_ref()).await.map_err(away)
     }
 }
 
-/// Takes the error by value as `map_err` gives it. Names no address: URLs may hold credentials.
-#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
-fn away(error: elasticsearch::Error) -> Failure {
-    let what = if error.is_timeout() {
-        "does not answer in time"
-    } else {
-        "cannot be reached"
-    };
-    Failure::failed(format!("Elasticsearch {what}"))
-        .with_fix("start it, or write another address (environment variable ELASTIC_NODE)")
+fn away(Away(why): Away) -> Failure {
+    let failure = Failure::failed(why);
+    match failure.problem().ends_with("cannot be reached") || failure.problem().ends_with("in time") {
+        true => failure.with_fix("start it, or write another address (environment variable ELASTIC_NODE)"),
+        false => failure,
+    }
 }
 
 fn refuse((status, answer): (u16, Value)) -> Result<Value, Failure> {

@@ -6,6 +6,10 @@
 //!
 //! A private issue's document has title and body of its partner issue, in their place. A public issue's document leaves
 //! out members that name what is not known to be public.
+//!
+//! What Elasticsearch cannot index lies in `bugstream.unindexed` ([`Aside`]).
+
+use std::collections::BTreeMap;
 
 use bugstream_proto::IssueId;
 use serde::Serialize;
@@ -13,6 +17,7 @@ use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::aside::Aside;
 use crate::classify::{Classified, Side};
 use crate::json::{self, Member};
 use crate::parse::Archived;
@@ -34,6 +39,8 @@ pub struct Stamp<'a> {
     pub downloaded_at: OffsetDateTime,
     /// The trace of the event, 32 hexadecimal digits.
     pub trace_id: Option<&'a str>,
+    /// What of it Elasticsearch refused to index, if it did.
+    pub aside: Option<&'a Aside>,
 }
 
 /// The id of an issue's document on either side: `owner/repo/n`.
@@ -53,11 +60,12 @@ impl Archived<'_> {
     /// Appends the issue's document, without a line break at its end.
     pub fn issue_document(&self, classified: &Classified, stamp: &Stamp<'_>, out: &mut Vec<u8>) {
         let mut line = Object::begin(out);
+        line.aside = stamp.aside;
         self.issue_members(classified, &mut line);
         line.additions(
             stamp,
             classified.issue(),
-            &Additions::of_issue(stamp, self.timeline().len()),
+            Additions::of_issue(stamp, self.timeline().len()),
         );
         line.end();
     }
@@ -69,11 +77,12 @@ impl Archived<'_> {
     pub fn timeline_document(&self, classified: &Classified, position: usize, stamp: &Stamp<'_>, out: &mut Vec<u8>) {
         let members = json::members(self.timeline()[position]).unwrap_or_default();
         let mut line = Object::begin(out);
+        line.aside = stamp.aside;
         line.raw_members(&members);
         line.additions(
             stamp,
             classified.issue(),
-            &Additions::of_event(stamp, position, occurred_at(&members)),
+            Additions::of_event(stamp, position, occurred_at(&members)),
         );
         line.end();
     }
@@ -83,12 +92,8 @@ impl Archived<'_> {
     #[must_use]
     pub fn merged_issue(&self, classified: &Classified) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut object = Object {
-            out: &mut out,
-            is_empty: true,
-            one_line: false,
-        };
-        object.out.push(b'{');
+        let mut object = Object::begin(&mut out);
+        object.one_line = false;
         self.issue_members(classified, &mut object);
         object.flag(classified.issue());
         object.end();
@@ -163,6 +168,10 @@ struct Additions<'a> {
     position: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     occurred_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unindexed: BTreeMap<String, String>,
 }
 
 impl<'a> Additions<'a> {
@@ -190,6 +199,8 @@ impl<'a> Additions<'a> {
             timeline_events: None,
             position: None,
             occurred_at: None,
+            error: stamp.aside.map(Aside::error),
+            unindexed: BTreeMap::new(),
         }
     }
 }
@@ -229,6 +240,9 @@ struct Object<'o> {
     out: &'o mut Vec<u8>,
     is_empty: bool,
     one_line: bool,
+    aside: Option<&'o Aside>,
+    /// The JSON of what was put aside, by name.
+    unindexed: BTreeMap<String, String>,
 }
 
 impl<'o> Object<'o> {
@@ -238,6 +252,8 @@ impl<'o> Object<'o> {
             out,
             is_empty: true,
             one_line: true,
+            aside: None,
+            unindexed: BTreeMap::new(),
         }
     }
 
@@ -254,15 +270,22 @@ impl<'o> Object<'o> {
         if ADDED.contains(&&*member.name) {
             return;
         }
+        let value = instead.unwrap_or(member.value);
+        if self.aside.is_some_and(|aside| aside.takes(&member.name, value)) {
+            self.unindexed
+                .insert(member.name.clone().into_owned(), value.get().to_owned());
+            return;
+        }
         self.separate();
         self.copy(member.prefix);
-        self.copy(instead.unwrap_or(member.value).get());
+        self.copy(value.get());
     }
 
-    fn additions(&mut self, stamp: &Stamp<'_>, issue: Side, additions: &Additions<'_>) {
+    fn additions(&mut self, stamp: &Stamp<'_>, issue: Side, mut additions: Additions<'_>) {
+        additions.unindexed = std::mem::take(&mut self.unindexed);
         self.added("bug_number", &stamp.issue.number());
         self.flag(issue);
-        self.added("bugstream", additions);
+        self.added("bugstream", &additions);
     }
 
     fn flag(&mut self, issue: Side) {

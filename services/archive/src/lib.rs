@@ -10,17 +10,22 @@
 //! - No error quotes content.
 //!
 //! The steps, one a file: [`parse`](Archived::parse) → [`classify`](Archived::classify) (by `reference`, what an event
-//! names) → `document`. [`Marks`] say what was ever written, [`names`] where it is written.
+//! names) → `document` (less what is put [`Aside`]). [`Marks`] say what was ever written, [`names`] where it is written.
 
+mod aside;
 mod classify;
 mod document;
 mod json;
 mod marks;
+pub mod merged;
 pub mod names;
 mod parse;
 mod reference;
+mod whose;
 
+pub use aside::Aside;
 pub use classify::{Classified, PRIVACY_VERSION, Rules, Side};
 pub use document::{PRIVATE_FLAG, Stamp, error_stub, issue_document_id, stub, timeline_document_id};
 pub use marks::{Marks, SideMarks};
 pub use parse::{ArchiveError, Archived, Part, Problem};
+pub use whose::OtherIssue;

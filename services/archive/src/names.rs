@@ -3,10 +3,18 @@
 //! Indices are hidden and carry kind, side and generation; the names people use are aliases. Live indexing writes
 //! through `issues-public` and the like, a rebuild or a late deletion through the aliases of one generation, and people
 //! read `issues` and `timelines`, which span both sides. A test (or a second installation) puts a prefix before all.
+//!
+//! What was true at a past time has indices of its own, all on the private side, and is read as
+//! `issues-as-of-20261101_123000`.
 
 use std::fmt;
 
+use time::{OffsetDateTime, UtcOffset};
+
 use crate::classify::Side;
+
+/// What the name of an index ends with that shows a past time.
+const PAST: &str = "-as-of";
 
 /// What a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,6 +112,44 @@ impl Names {
         (self.index(index) == name).then_some(index)
     }
 
+    /// The index that shows documents of a kind as they were at a past time. It lies on the private side: what was public
+    /// then may be private now.
+    #[must_use]
+    pub fn past_index(&self, kind: Kind, generation: u32) -> String {
+        let side = Side::Private;
+        format!("{}{PAST}", self.index(Index { kind, side, generation }))
+    }
+
+    /// Reads the name of an index of [`Self::past_index`]; `None` for every other name.
+    #[must_use]
+    pub fn parse_past_index(&self, name: &str) -> Option<(Kind, u32)> {
+        let index = self.parse_index(name.strip_suffix(PAST)?)?;
+        (index.side == Side::Private).then_some((index.kind, index.generation))
+    }
+
+    /// The alias through which an index of [`Self::past_index`] is written.
+    #[must_use]
+    pub fn past_write_alias(&self, kind: Kind, generation: u32) -> String {
+        format!("{}-write", self.past_index(kind, generation))
+    }
+
+    /// The alias by which people who may see private documents read what was true at a time, to the second in UTC.
+    #[must_use]
+    pub fn past_alias(&self, kind: Kind, at: OffsetDateTime) -> String {
+        let at = at.to_offset(UtcOffset::UTC);
+        let (date, time) = (at.date(), at.time());
+        format!(
+            "{}{kind}{PAST}-{:04}{:02}{:02}_{:02}{:02}{:02}",
+            self.prefix,
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        )
+    }
+
     /// Matches every index of a kind and side, and its generations' write aliases: for index templates.
     #[must_use]
     pub fn index_pattern(&self, kind: Kind, side: Side) -> String {
@@ -175,6 +221,22 @@ mod tests {
         ] {
             assert_eq!(names.parse_index(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn what_shows_the_past_is_private_and_no_generation_that_could_serve() {
+        let names = Names::new("t5-").unwrap();
+        let index = names.past_index(Kind::Issues, 7);
+        assert_eq!(index, "t5-bugstream-issues-private-000007-as-of");
+        assert_eq!(names.parse_past_index(&index), Some((Kind::Issues, 7)));
+        assert_eq!(names.parse_index(&index), None);
+        assert_eq!(names.parse_past_index("t5-bugstream-issues-public-000007-as-of"), None);
+        assert_eq!(names.parse_past_index("t5-bugstream-issues-private-000007"), None);
+        let at = time::macros::datetime!(2026-11-01 14:30:05.9 +2);
+        assert_eq!(
+            names.past_alias(Kind::Timelines, at),
+            "t5-timelines-as-of-20261101_123005"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bugstream_archive::names::Kind as Documents;
 use bugstream_archive::{
-    Archived, Classified, Rules, Stamp, error_stub, issue_document_id, stub, timeline_document_id,
+    Archived, Aside, Classified, Rules, Stamp, error_stub, issue_document_id, stub, timeline_document_id,
 };
 use bugstream_kit::consume::Outcome;
 use bugstream_kit::dead_letter::Kind;
@@ -72,10 +72,15 @@ pub(crate) struct Renderer<'a> {
 impl Renderer<'_> {
     /// Adds a write with the content that the plan gives it.
     pub(crate) fn push(&self, write: Write, batch: &mut Batch) {
+        self.push_less(write, None, batch);
+    }
+
+    /// The same without what Elasticsearch cannot index of it.
+    pub(crate) fn push_less(&self, write: Write, aside: Option<&Aside>, batch: &mut Batch) {
         let (alias, id) = self.place(write);
         batch.push(&alias, &id, self.event.revision, |out| {
             match (write.content, self.current) {
-                (Content::Document, Some(current)) => self.document(current, write.slot, out),
+                (Content::Document, Some(current)) => self.document(current, write.slot, aside, out),
                 _ => stub(self.event.revision, out),
             }
         });
@@ -84,10 +89,7 @@ impl Renderer<'_> {
     /// Adds what stands where a document cannot be: its predecessor must not stay.
     pub(crate) fn push_error(&self, write: Write, refused: &Refused, batch: &mut Batch) {
         let (alias, id) = self.place(write);
-        let error = match refused.field.as_str() {
-            "" => refused.error_type.clone(),
-            field => format!("{}: {field}", refused.error_type),
-        };
+        let error = reason(refused);
         batch.push(&alias, &id, self.event.revision, |out| {
             error_stub(&self.event.issue, self.event.revision, &error, out);
         });
@@ -105,17 +107,26 @@ impl Renderer<'_> {
         (self.target.alias(kind, write.side), id)
     }
 
-    fn document(&self, current: &Current<'_>, slot: Slot, out: &mut Vec<u8>) {
+    fn document(&self, current: &Current<'_>, slot: Slot, aside: Option<&Aside>, out: &mut Vec<u8>) {
         let stamp = Stamp {
             issue: &self.event.issue,
             revision: self.event.revision,
             downloaded_at: self.event.occurred_at,
             trace_id: self.trace_id,
+            aside,
         };
         let (archived, classified) = (&current.archived, &current.classified);
         match slot {
             Slot::Issue => archived.issue_document(classified, &stamp, out),
             Slot::Position(position) => archived.timeline_document(classified, position as usize, &stamp, out),
         }
+    }
+}
+
+/// What `bugstream.error` says of a refusal.
+pub(crate) fn reason(refused: &Refused) -> String {
+    match refused.field.as_str() {
+        "" => refused.error_type.clone(),
+        field => format!("{}: {field}", refused.error_type),
     }
 }

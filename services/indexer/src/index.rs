@@ -13,13 +13,13 @@ use bugstream_kit::chance::Chance;
 use bugstream_kit::clock::Clock;
 use bugstream_kit::config::{Repositories, Repository};
 use bugstream_kit::consume::{Handler, Lease, Outcome, Received};
-use bugstream_kit::dead_letter::{DeadLetters, Kind, Origin, Rejection};
+use bugstream_kit::dead_letter::{DeadLetters, Kind};
 use bugstream_kit::log::{Log, LogError, Logged};
 use bugstream_kit::objects::Objects;
 use bugstream_kit::requests::Requests;
 use bugstream_kit::service::Context;
 use bugstream_proto::message::{Change, time_of};
-use bugstream_proto::{Event, MessageError, RepoName, topology, v1};
+use bugstream_proto::{Event, MessageError, RepoName, v1};
 use bugstream_telemetry::{metrics, names, propagation};
 use sha2::{Digest, Sha256};
 
@@ -276,40 +276,13 @@ impl Indexer {
         if refused.is_empty() {
             Ok(())
         } else {
-            self.put_aside(&refused, renderer, message, lease).await
+            self.put_aside(refused, renderer, message, lease).await
         }
     }
 
     pub(crate) async fn bulk(&self, batch: Batch, lease: &Lease) -> Result<Vec<Written>, Outcome> {
         lease.check().map_err(|lost| Outcome::retry(lost.to_string()))?;
         self.bulker.write(batch).await.map_err(|Away(why)| Outcome::away(why))
-    }
-
-    /// Error stubs take the places of refused documents, and each becomes a dead letter; the rest of the issue goes on.
-    async fn put_aside(
-        &self,
-        refused: &[(Write, Refused)],
-        renderer: &Renderer<'_>,
-        message: &Received,
-        lease: &Lease,
-    ) -> Result<(), Outcome> {
-        let mut batch = Batch::default();
-        for (write, why) in refused {
-            renderer.push_error(*write, why, &mut batch);
-        }
-        let results = self.bulk(batch, lease).await?;
-        if results.iter().any(|result| matches!(result, Written::Refused(_))) {
-            return Err(Outcome::reject(
-                Kind::Document,
-                "Elasticsearch refuses even an error stub: look at its mapping",
-            ));
-        }
-        for (write, why) in refused {
-            let letter = dead_letter(renderer.place(*write), why);
-            let published = self.dead_letters.publish(origin(message), &letter).await;
-            published.map_err(|error| Outcome::away(error.to_string()))?;
-        }
-        Ok(())
     }
 
     fn observe(&self, event: &Event) {
@@ -333,31 +306,5 @@ fn refusal((write, written): (Write, Written)) -> Option<(Write, Refused)> {
     match written {
         Written::Refused(why) => Some((write, why)),
         Written::Written | Written::Newer => None,
-    }
-}
-
-fn dead_letter((index, document_id): (String, String), why: &Refused) -> Rejection {
-    let Refused { error_type, field } = why.clone();
-    let reason = format!("Elasticsearch refuses document {document_id} of {index}: {error_type}, field {field:?}");
-    let refusal = Some(Box::new(v1::Refusal {
-        index,
-        document_id,
-        error_type,
-        field,
-    }));
-    Rejection {
-        refusal,
-        ..Rejection::new(Kind::Document, reason)
-    }
-}
-
-fn origin(message: &Received) -> Origin<'_> {
-    Origin {
-        stream: topology::ISSUES,
-        subject: &message.spelling,
-        sequence: message.sequence,
-        attempts: message.attempts + 1,
-        headers: message.headers.as_ref(),
-        payload: &message.payload,
     }
 }

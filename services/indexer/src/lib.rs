@@ -2,9 +2,9 @@
 //! the privacy wall.
 //!
 //! The steps, one a file: [`index`] takes an event and decides, `document` renders what [`plan`] says is to be written,
-//! [`bulk`] sends it and [`indices`] makes what it is written to. [`republish`] answers index requests, `hole` is about
-//! objects that are lost. Everything in Elasticsearch can be thrown away and rebuilt ([`rebuild`], [`generations`]); the
-//! log and the raw JSON are the truth.
+//! [`bulk`] sends it and [`indices`] makes what it is written to. [`republish`] answers index requests, `refused` is about
+//! documents that Elasticsearch does not take, `hole` about objects that are lost. Everything in Elasticsearch can be
+//! thrown away and rebuilt ([`rebuild`], [`generations`]); the log and the raw JSON are the truth.
 
 mod answer;
 pub mod bulk;
@@ -17,6 +17,7 @@ pub mod index;
 pub mod indices;
 pub mod plan;
 pub mod rebuild;
+mod refused;
 pub mod republish;
 pub mod target;
 

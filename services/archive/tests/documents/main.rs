@@ -26,6 +26,7 @@ fn stamp(issue: &IssueId) -> Stamp<'_> {
         revision: 1_772_593_567_089,
         downloaded_at,
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+        aside: None,
     }
 }
 

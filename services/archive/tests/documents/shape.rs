@@ -1,9 +1,9 @@
 //! What documents look like.
 
-use bugstream_archive::{error_stub, issue_document_id, stub, timeline_document_id};
+use bugstream_archive::{Archived, Aside, Stamp, error_stub, issue_document_id, stub, timeline_document_id};
 use insta::assert_snapshot;
 
-use crate::{documents, issue, text};
+use crate::{documents, issue, rules, stamp, text};
 
 const FROM_PARTNER: &str = r#"{"event":"cross-referenced","created_at":"2026-01-02T03:04:05Z","source":{"type":"issue","issue":{
   "number":7,"title":"bank.example - login \u2620 fails","body":"line 1\nline 2","repository":{"full_name":"webcompat/web-bugs-private","private":true}}}}"#;
@@ -152,4 +152,44 @@ fn stubs_and_ids() {
     assert_snapshot!(text(&refused), @r#"{"bug_number":42,"bugstream":{"repository":"webcompat/web-bugs","revision":17,"error":"field [\"a\"] mapper_parsing_exception"}}"#);
     assert_eq!(issue_document_id(&issue()), "webcompat/web-bugs/42");
     assert_eq!(timeline_document_id(&issue(), 0), "webcompat/web-bugs/42/0");
+}
+
+/// The issue's document after one more refusal each.
+fn after_refusals(raw_issue: &str, raw_timeline: &str, fields: &[&str]) -> Vec<String> {
+    let archived = Archived::parse(raw_issue.as_bytes(), raw_timeline.as_bytes()).unwrap();
+    let classified = archived.classify(&rules());
+    let (id, mut aside) = (issue(), Aside::default());
+    let after = |field: &&str| {
+        assert!(aside.grow(field, &format!("refused: {field}")));
+        let stamp = Stamp {
+            aside: Some(&aside),
+            trace_id: None,
+            ..stamp(&id)
+        };
+        let mut line = Vec::new();
+        archived.issue_document(&classified, &stamp, &mut line);
+        text(&line).to_owned()
+    };
+    fields.iter().map(after).collect()
+}
+
+#[test]
+fn what_elasticsearch_refused_lies_beside_byte_for_byte_and_the_rest_stays() {
+    let raw = r#"{"title":"Video","labels":[ "bug\n"], "": 1e400,"bugstream":"not ours"}"#;
+    let [first, second, third] = &after_refusals(raw, "[]", &["labels.name", "", ""])[..] else {
+        panic!("three documents")
+    };
+    assert_snapshot!(first, @r#"{"title":"Video","": 1e400,"bug_number":42,"bugstream":{"repository":"webcompat/web-bugs","revision":1772593567089,"downloaded_at":"2026-03-04T03:06:07.089Z","timeline_events":0,"error":"refused: labels.name","unindexed":{"labels":"[ \"bug\\n\"]"}}}"#);
+    assert_snapshot!(second, @r#"{"title":"Video","bug_number":42,"bugstream":{"repository":"webcompat/web-bugs","revision":1772593567089,"downloaded_at":"2026-03-04T03:06:07.089Z","timeline_events":0,"error":"refused: labels.name, refused: ","unindexed":{"":"1e400","labels":"[ \"bug\\n\"]"}}}"#);
+    assert_snapshot!(third, @r#"{"bug_number":42,"bugstream":{"repository":"webcompat/web-bugs","revision":1772593567089,"downloaded_at":"2026-03-04T03:06:07.089Z","timeline_events":0,"error":"refused: labels.name, refused: ","unindexed":{"":"1e400","labels":"[ \"bug\\n\"]","title":"\"Video\""}}}"#);
+}
+
+#[test]
+fn what_lies_beside_is_what_the_document_may_say() {
+    let raw = r#"{"title":"In the moderation queue.","body":{"moderated":1}}"#;
+    let partner = FROM_PARTNER.replace(r#""line 1\nline 2""#, "{\"odd\":\n1.0}");
+    assert_snapshot!(after_refusals(raw, &format!("[{partner}]"), &["body"])[0], @r#"{"title":"bank.example - login \u2620 fails","bug_number":42,"__WEBCOMPAT_PRIVATE_ISSUE__":true,"bugstream":{"repository":"webcompat/web-bugs","revision":1772593567089,"downloaded_at":"2026-03-04T03:06:07.089Z","timeline_events":1,"error":"refused: body","unindexed":{"body":"{\"odd\":\n1.0}"}}}"#);
+    let withheld =
+        r#"{"title":"Video","parent_issue_url":"https://api.github.com/repos/webcompat/web-bugs-private/issues/7"}"#;
+    assert_snapshot!(after_refusals(withheld, "[]", &["parent_issue_url"])[0], @r#"{"title":"Video","bug_number":42,"bugstream":{"repository":"webcompat/web-bugs","revision":1772593567089,"downloaded_at":"2026-03-04T03:06:07.089Z","timeline_events":0,"error":"refused: parent_issue_url"}}"#);
 }

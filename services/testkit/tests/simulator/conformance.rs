@@ -263,6 +263,7 @@ fn archived(number: u64, issue: &str, timeline: &str) {
         revision: 1,
         downloaded_at: datetime!(2026-03-04 05:06:07 UTC),
         trace_id: None,
+        aside: None,
     };
     let archived = Archived::parse(issue.as_bytes(), timeline.as_bytes()).unwrap();
     let classified = archived.classify(&rules);

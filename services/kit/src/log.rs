@@ -1,5 +1,5 @@
-//! The event log: reads an issue's newest event and publishes the next. The one place in the project that publishes to
-//! `ISSUES`; it refuses a revision that is not greater than the newest.
+//! The event log: reads an issue's events and publishes the next. The one place in the project that publishes to `ISSUES`;
+//! it refuses a revision that is not greater than the newest. And the one that removes old events; never the newest.
 
 use std::str::FromStr;
 
@@ -7,7 +7,8 @@ use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, message::StreamMessage};
-use bugstream_proto::{Event, IssueId, Nonce, RepoName, Subject, Verb, topology};
+use bugstream_proto::{Event, IssueId, MessageError, Nonce, RepoName, Subject, Verb, topology};
+use time::OffsetDateTime;
 
 use crate::clock::Clock;
 use crate::publish::{PublishError, publish};
@@ -21,6 +22,19 @@ pub struct Logged {
     pub event: Event,
     /// The nonce it was published with, if the message still says so.
     pub nonce: Option<String>,
+}
+
+/// One message of an issue's history, readable or not.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its sequence in `ISSUES`.
+    pub sequence: u64,
+    /// When the server stored it, by the server's clock.
+    pub stored_at: OffsetDateTime,
+    /// Nonce and trace.
+    pub headers: HeaderMap,
+    /// The event, or why it cannot be read.
+    pub event: Result<Event, MessageError>,
 }
 
 /// Why the log could not be read or written.
@@ -73,6 +87,41 @@ impl Log {
     pub async fn newest(&self, issue: &IssueId) -> Result<Option<Logged>, LogError> {
         let message = self.last(&Verb::Issue.of(issue).to_string()).await?;
         message.map(|message| read(issue, &message)).transpose()
+    }
+
+    /// Every event of an issue that the log still has, oldest first: the last one is the newest. Empty for an issue that
+    /// the log never knew.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    pub async fn history(&self, issue: &IssueId) -> Result<Vec<Entry>, LogError> {
+        let (stream, subject) = (self.stream().await?, Verb::Issue.of(issue).to_string());
+        let (mut history, mut from) = (Vec::new(), 1);
+        loop {
+            let next = stream.raw_message_builder().sequence(from).next_by_subject(&subject);
+            match next.send().await {
+                Ok(message) => {
+                    from = message.sequence + 1;
+                    history.push(entry(issue, message));
+                }
+                Err(error) => return absent(error).map(|()| history),
+            }
+        }
+    }
+
+    /// Removes the events of an issue before that sequence, which is never beyond the newest; answers how many.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    pub async fn drop_before(&self, issue: &IssueId, sequence: u64) -> Result<u64, LogError> {
+        let subject = Verb::Issue.of(issue).to_string();
+        let Some(newest) = self.last(&subject).await? else {
+            return Ok(0);
+        };
+        let until = sequence.min(newest.sequence);
+        let stream = self.stream().await?;
+        let purged = stream.purge().filter(subject).sequence(until).await.map_err(away)?;
+        Ok(purged.purged)
     }
 
     /// Another issue of the same repository that the log knows and does not know as deleted, for a second opinion. Looks
@@ -221,6 +270,15 @@ fn read(issue: &IssueId, message: &StreamMessage) -> Result<Logged, LogError> {
             .get(NATS_MESSAGE_ID)
             .map(|nonce| nonce.as_str().to_owned()),
     })
+}
+
+fn entry(issue: &IssueId, message: StreamMessage) -> Entry {
+    Entry {
+        sequence: message.sequence,
+        stored_at: message.time,
+        event: Event::decode(issue, &message.payload),
+        headers: message.headers,
+    }
 }
 
 fn absent(error: jetstream::stream::LastRawMessageError) -> Result<(), LogError> {

@@ -5,13 +5,18 @@
 //! - What a generation is (still being filled, placed by which rules, followed up to where) stands in its mappings'
 //!   `_meta`, so that it cannot be told apart from its indices and survives whoever made it.
 //! - A live generation is never dropped.
+//! - One that shows a past time has other names and never serves.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use bugstream_archive::Side;
 use bugstream_archive::names::{Index, Kind};
 use elasticsearch::http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::elastic::call;
 use crate::indices::{IndexError, Indices, accepted, pairs, template};
@@ -30,6 +35,71 @@ pub enum State {
     Complete,
 }
 
+/// What a generation is filled for: whoever goes on with an unfinished one must want the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purpose {
+    /// One kind of documents; all without it.
+    #[serde(default, with = "word", skip_serializing_if = "Option::is_none")]
+    pub only: Option<Kind>,
+    /// A past time that it shows; without it, it is to serve.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub as_of: Option<OffsetDateTime>,
+}
+
+impl Purpose {
+    fn takes(self, kind: Kind) -> bool {
+        self.only.is_none_or(|only| only == kind)
+    }
+}
+
+/// The command that has this purpose.
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "queue-cli rebuild")?;
+        if let Some(only) = self.only {
+            write!(f, " --only {only}")?;
+        }
+        if let Some(at) = self.as_of {
+            write!(f, " --as-of {}", at.format(&Rfc3339).map_err(|_| fmt::Error)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A kind of documents as it stands in names.
+mod word {
+    use bugstream_archive::names::Kind;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's shape")]
+    pub(super) fn serialize<S: Serializer>(kind: &Option<Kind>, to: S) -> Result<S::Ok, S::Error> {
+        match kind {
+            Some(kind) => to.serialize_some(kind.as_str()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Kind>, D::Error> {
+        let word = Option::<String>::deserialize(from)?;
+        Ok(word.and_then(|word| Kind::ALL.into_iter().find(|kind| kind.as_str() == word)))
+    }
+}
+
+/// The generation that a rebuild is to fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToFill {
+    /// Its number.
+    pub number: u32,
+    /// What for.
+    pub purpose: Purpose,
+    /// Whether an index of it is missing, so that it must be filled from the beginning.
+    pub is_new: bool,
+}
+
 /// What an index says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Meta {
@@ -41,6 +111,8 @@ pub(crate) struct Meta {
     privacy: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     followed_to: Option<u64>,
+    #[serde(flatten)]
+    purpose: Purpose,
 }
 
 fn complete() -> State {
@@ -54,6 +126,7 @@ impl Meta {
             state,
             privacy: privacy.to_owned(),
             followed_to: None,
+            purpose: Purpose::default(),
         }
     }
 }
@@ -81,6 +154,12 @@ pub struct Generation {
     pub privacy_is_current: bool,
     /// The sequence of the log up to which it has everything; absent while it follows the log.
     pub followed_to: Option<u64>,
+    /// What it was filled for.
+    #[serde(flatten)]
+    pub purpose: Purpose,
+    /// The alias by which readers find what it shows of a past time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// Documents, stubs included.
     pub documents: u64,
     /// Bytes on disk, without replicas.
@@ -123,36 +202,44 @@ impl Indices {
         let mut generations: BTreeMap<(u32, Kind), Generation> = BTreeMap::new();
         let sizes = self.sizes().await?;
         for (name, described) in self.described().await? {
-            let Some(index) = self.names.parse_index(&name) else {
+            let Some((kind, number)) = self.parse(&name) else {
                 continue;
             };
-            let found = self.generation_of(index, &described);
+            let found = self.generation_of(kind, number, &described);
             let (documents, bytes) = sizes.get(&name).copied().unwrap_or_default();
-            let generation = generations.entry((index.generation, index.kind)).or_insert(found);
+            let generation = generations.entry((number, kind)).or_insert(found);
             generation.documents += documents;
             generation.bytes += bytes;
         }
         Ok(generations.into_values().collect())
     }
 
-    fn generation_of(&self, index: Index, described: &Described) -> Generation {
+    /// Kind and number of an index of ours, whether it could serve or shows a past time.
+    fn parse(&self, name: &str) -> Option<(Kind, u32)> {
+        let serves = self.names.parse_index(name).map(|index| (index.kind, index.generation));
+        serves.or_else(|| self.names.parse_past_index(name))
+    }
+
+    fn generation_of(&self, kind: Kind, number: u32, described: &Described) -> Generation {
         let meta = described.mappings.meta.clone().unwrap_or(Value::Null);
         let meta = serde_json::from_value::<Meta>(meta).ok();
         let is = |test: &dyn Fn(&Meta) -> bool| meta.as_ref().is_some_and(test);
-        let live = described
-            .aliases
-            .contains_key(&self.names.live_alias(index.kind, index.side));
+        let lives_at = |side| described.aliases.contains_key(&self.names.live_alias(kind, side));
+        let live = Side::ALL.into_iter().any(lives_at);
+        let purpose = meta.as_ref().map(|meta| meta.purpose).unwrap_or_default();
         Generation {
-            kind: index.kind,
-            number: index.generation,
+            kind,
+            number,
             live,
             state: meta
                 .as_ref()
                 .filter(|_| !live)
                 .map_or(State::Complete, |meta| meta.state),
-            mapping_is_current: is(&|meta| meta.mapping_version >= mapping_version(index.kind)),
+            mapping_is_current: is(&|meta| meta.mapping_version >= mapping_version(kind)),
             privacy_is_current: is(&|meta| meta.privacy == self.privacy),
             followed_to: meta.as_ref().and_then(|meta| meta.followed_to),
+            purpose,
+            alias: purpose.as_of.map(|at| self.names.past_alias(kind, at)),
             documents: 0,
             bytes: 0,
         }
@@ -203,35 +290,89 @@ impl Indices {
     /// [`IndexError`].
     pub async fn kept(&self) -> Result<Vec<Target>, IndexError> {
         let kept = self.generations().await?.into_iter().filter(|one| !one.live);
-        Ok(kept
-            .map(|one| Target::generation(self.names.clone(), one.number, Some(one.kind)))
-            .collect())
+        let target = |one: Generation| match one.purpose.as_of {
+            None => Target::generation(self.names.clone(), one.number, Some(one.kind)),
+            Some(_) => Target::past(self.names.clone(), one.number, Some(one.kind)),
+        };
+        Ok(kept.map(target).collect())
     }
 
-    /// The generation that a rebuild fills: the one that an earlier rebuild left unfinished, or a new one. `only` one
-    /// kind, else all.
+    /// The generation that a rebuild fills: the one that an earlier rebuild left unfinished, or a new one. Nothing is
+    /// made yet.
+    ///
+    /// # Errors
+    /// [`IndexError`]; [`IndexError::Unfinished`] if an earlier rebuild had another purpose.
+    pub async fn to_fill(&self, purpose: Purpose) -> Result<ToFill, IndexError> {
+        let generations = self.generations().await?;
+        let unfinished = generations.iter().filter(|one| one.state == State::Building);
+        let Some(unfinished) = unfinished.max_by_key(|one| one.number) else {
+            let number = generations.iter().map(|one| one.number).max().unwrap_or(0) + 1;
+            let is_new = true;
+            return Ok(ToFill {
+                number,
+                purpose,
+                is_new,
+            });
+        };
+        let (number, is_for) = (unfinished.number, unfinished.purpose);
+        if is_for != purpose {
+            return Err(IndexError::Unfinished {
+                number,
+                purpose: is_for,
+            });
+        }
+        let there = self.indices_of(number).await?;
+        let is_new = self
+            .wanted(number, purpose)
+            .iter()
+            .any(|(name, ..)| !there.contains(name));
+        Ok(ToFill {
+            number,
+            purpose,
+            is_new,
+        })
+    }
+
+    /// The indices of a generation, each with its write alias.
+    fn wanted(&self, number: u32, purpose: Purpose) -> Vec<(String, (String, Value), Kind)> {
+        if purpose.as_of.is_some() {
+            let kinds = Kind::ALL.into_iter().filter(|kind| purpose.takes(*kind));
+            let write = |kind| (self.names.past_write_alias(kind, number), self.hidden());
+            return kinds
+                .map(|kind| (self.names.past_index(kind, number), write(kind), kind))
+                .collect();
+        }
+        let pairs = pairs().filter(|(kind, _)| purpose.takes(*kind));
+        let indices = pairs.map(|(kind, side)| Index {
+            kind,
+            side,
+            generation: number,
+        });
+        let wanted = |index: Index| {
+            let [write, ..] = self.aliases(index);
+            (self.names.index(index), write, index.kind)
+        };
+        indices.map(wanted).collect()
+    }
+
+    /// Makes the indices of a generation that are missing.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn begin(&self, only: Option<Kind>) -> Result<u32, IndexError> {
-        let generations = self.generations().await?;
-        let unfinished = generations.iter().filter(|one| one.state == State::Building);
-        let number = match unfinished.map(|one| one.number).max() {
-            Some(number) => number,
-            None => generations.iter().map(|one| one.number).max().unwrap_or(0) + 1,
-        };
+    pub async fn begin(&self, to_fill: ToFill) -> Result<(), IndexError> {
         self.put_templates().await?;
-        for (kind, side) in pairs().filter(|(kind, _)| only.is_none_or(|only| only == *kind)) {
-            let generation = number;
-            self.create_unseen(Index { kind, side, generation }).await?;
+        for (name, write_alias, kind) in self.wanted(to_fill.number, to_fill.purpose) {
+            let meta = Meta {
+                purpose: to_fill.purpose,
+                ..Meta::new(kind, State::Building, &self.privacy)
+            };
+            self.create_unseen(name, write_alias, &meta).await?;
         }
-        Ok(number)
+        Ok(())
     }
 
     /// An index that nobody reads yet: without refreshes and replicas, which cost while it is filled.
-    async fn create_unseen(&self, index: Index) -> Result<(), IndexError> {
-        let name = self.names.index(index);
-        let [write_alias, ..] = self.aliases(index);
+    async fn create_unseen(&self, name: String, write_alias: (String, Value), meta: &Meta) -> Result<(), IndexError> {
         let body = json!({
             "settings": {
                 "index.refresh_interval": "-1",
@@ -239,13 +380,35 @@ impl Indices {
                 "index.number_of_replicas": 0,
             },
             "aliases": serde_json::Map::from_iter([write_alias]),
-            "mappings": {"_meta": Meta::new(index.kind, State::Building, &self.privacy)},
+            "mappings": {"_meta": meta},
         });
         let (status, answer) = call(&self.transport, Method::Put, &format!("/{name}"), Some(body)).await?;
         if crate::elastic::error_type(&answer) == "resource_already_exists_exception" {
             return Ok(());
         }
         accepted(format!("the index {name}"), status, &answer)
+    }
+
+    /// Lets those who may see private documents read a generation that shows a past time.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn show_past(&self, number: u32) -> Result<(), IndexError> {
+        let generations = self.generations().await?;
+        let of_it = || generations.iter().filter(|one| one.number == number);
+        let add = |one: &Generation| {
+            let mut properties = self.hidden();
+            properties["index"] = json!(self.names.past_index(one.kind, number));
+            properties["alias"] = json!(one.alias);
+            json!({"add": properties})
+        };
+        let body = json!({"actions": of_it().map(add).collect::<Vec<_>>()});
+        let (status, answer) = call(&self.transport, Method::Post, "/_aliases", Some(body)).await?;
+        accepted(format!("the aliases of generation {number}"), status, &answer)?;
+        for one in of_it() {
+            self.describe(one.kind, number, State::Complete, None).await?;
+        }
+        Ok(())
     }
 
     /// Gives a generation the settings of one that serves, and makes everything in it searchable.
@@ -343,11 +506,8 @@ impl Indices {
         followed_to: Option<u64>,
     ) -> Result<(), IndexError> {
         for (name, described) in self.described().await? {
-            let ours = self
-                .names
-                .parse_index(&name)
-                .filter(|i| i.kind == kind && i.generation == generation);
-            let (Some(_), Some(meta)) = (ours, described.mappings.meta) else {
+            let is_ours = self.parse(&name) == Some((kind, generation));
+            let Some(meta) = described.mappings.meta.filter(|_| is_ours) else {
                 continue;
             };
             let meta = serde_json::from_value::<Meta>(meta).unwrap_or_else(|_| Meta::new(kind, state, ""));
@@ -369,18 +529,13 @@ impl Indices {
     /// [`IndexError`], also for a live one.
     pub async fn drop_generation(&self, number: u32) -> Result<(), IndexError> {
         let generations = self.generations().await?;
-        let gone = generations.iter().filter(|one| one.number == number);
-        if gone.clone().any(|one| one.live) {
+        if generations.iter().any(|one| one.number == number && one.live) {
             return Err(IndexError::Serves(number));
         }
-        for one in gone {
-            for (kind, side) in pairs().filter(|(kind, _)| *kind == one.kind) {
-                let generation = number;
-                let name = self.names.index(Index { kind, side, generation });
-                let (status, answer) = call(&self.transport, Method::Delete, &format!("/{name}"), None).await?;
-                if status != 404 {
-                    accepted(format!("to delete {name}"), status, &answer)?;
-                }
+        for name in self.indices_of(number).await? {
+            let (status, answer) = call(&self.transport, Method::Delete, &format!("/{name}"), None).await?;
+            if status != 404 {
+                accepted(format!("to delete {name}"), status, &answer)?;
             }
         }
         Ok(())
@@ -388,16 +543,25 @@ impl Indices {
 
     /// The names of the indices of a generation.
     async fn indices_of(&self, number: u32) -> Result<Vec<String>, IndexError> {
-        let of_it = |name: &String| {
-            self.names
-                .parse_index(name)
-                .is_some_and(|index| index.generation == number)
-        };
+        let of_it = |name: &String| self.parse(name).is_some_and(|(_, generation)| generation == number);
         let names: Vec<String> = self.described().await?.into_keys().filter(of_it).collect();
         if names.is_empty() {
             return Err(IndexError::NoGeneration(number));
         }
         Ok(names)
+    }
+
+    /// How many issues a generation has something of, stubs included.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn issues_of(&self, number: u32) -> Result<u64, IndexError> {
+        let of_issues = |name: &String| self.parse(name) == Some((Kind::Issues, number));
+        let names: Vec<String> = self.indices_of(number).await?.into_iter().filter(of_issues).collect();
+        let path = format!("/{}/_count", names.join(","));
+        let (status, answer) = call(&self.transport, Method::Get, &path, None).await?;
+        accepted(format!("the count of generation {number}"), status, &answer)?;
+        Ok(answer["count"].as_u64().unwrap_or(0))
     }
 
     /// Numbers of the issues that a generation has only a mark of, because their objects are lost; at most a thousand.

@@ -65,7 +65,7 @@ impl Indexer {
         }
     }
 
-    async fn mark(&self, event: &Event, lease: &Lease) -> Result<(), Outcome> {
+    pub(crate) async fn mark(&self, event: &Event, lease: &Lease) -> Result<(), Outcome> {
         let renderer = Renderer {
             target: &self.target,
             event,

@@ -4,8 +4,8 @@
 //! - Every index is hidden, so that no wildcard of an analyst meets it, and every alias filters out what is gone.
 //! - What is missing is made; what is there is never changed or deleted here. So any number of indexers may do this at
 //!   once, and a rebuild that swaps the aliases meanwhile is not disturbed.
-//! - An index that stands where an alias belongs (made by a writer without `require_alias`) is an error with a fix,
-//!   never deleted: it may hold someone's data.
+//! - What stands where an alias belongs (an index of the old system, or one made by a writer without `require_alias`; an
+//!   alias of someone else's index) is an error with a fix, never deleted: it may hold someone's data.
 //!
 //! Not here: generations after the first, which a rebuild makes ([`crate::generations`]).
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::elastic::{Away, call, error_type};
-use crate::generations::{Meta, State};
+use crate::generations::{Meta, Purpose, State};
 
 /// Why the indices are not as they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,18 +27,39 @@ pub enum IndexError {
     /// Elasticsearch is away.
     #[error(transparent)]
     Away(#[from] Away),
-    /// An index has the name of an alias.
+    /// An index has the name of an alias: of a system before, or made by a writer without `require_alias`.
     #[error(
-        "an index is called {0:?}, which must be an alias: some writer made it by accident; reindex what you need of it \
-         elsewhere and delete it"
+        "an index is called {0:?}, which must be an alias: keep what you need of it under another name (PUT \
+         /{0}/_block/write, then POST /{0}/_clone/old-{0}) and delete it (DELETE /{0}), or set [elasticsearch] prefix"
     )]
     InTheWay(String),
+    /// An alias of ours has someone else's index too: readers would find what is not ours, and no write would succeed.
+    #[error(
+        "the alias {alias:?} belongs to the index {index:?}, which is none of bugstream's: take it away (POST /_aliases with \
+         remove) or rename it, or set [elasticsearch] prefix"
+    )]
+    NotOurs {
+        /// The alias.
+        alias: String,
+        /// The index that has it.
+        index: String,
+    },
     /// A live generation was to be deleted.
     #[error("generation {0} serves readers: let another serve first (queue-cli rebuild or rollback)")]
     Serves(u32),
     /// A generation that is not there.
     #[error("there is no generation {0}: queue-cli generations list shows those that there are")]
     NoGeneration(u32),
+    /// A generation that an earlier rebuild left unfinished is for something else.
+    #[error(
+        "generation {number} is unfinished: {purpose} goes on with it, queue-cli generations prune {number} gives it up"
+    )]
+    Unfinished {
+        /// Its number.
+        number: u32,
+        /// What it is for.
+        purpose: Purpose,
+    },
     /// Elasticsearch refused to make something.
     #[error("Elasticsearch refuses {what}: {status} {error_type}")]
     Refused {
@@ -96,8 +117,8 @@ impl Indices {
     pub async fn ensure(&self) -> Result<(), IndexError> {
         let _turn = self.turn.lock().await;
         let found = self.find().await?;
-        if let Some(name) = self.alias_names().find(|name| found.contains_key(name)) {
-            return Err(IndexError::InTheWay(name));
+        if let Some(error) = self.in_the_way(&found) {
+            return Err(error);
         }
         self.put_templates().await?;
         let generation = self.generation(&found);
@@ -140,6 +161,22 @@ impl Indices {
             .flatten()
             .map(|(name, index)| (name.clone(), aliases(index)))
             .collect())
+    }
+
+    /// What stands where an alias belongs.
+    fn in_the_way(&self, found: &Found) -> Option<IndexError> {
+        let names: BTreeSet<String> = self.alias_names().collect();
+        if let Some(name) = names.iter().find(|name| found.contains_key(*name)) {
+            return Some(IndexError::InTheWay(name.clone()));
+        }
+        let strangers = found
+            .iter()
+            .filter(|(index, _)| self.names.parse_index(index).is_none());
+        let mut taken = strangers.flat_map(|(index, has)| has.intersection(&names).map(move |alias| (index, alias)));
+        taken.next().map(|(index, alias)| IndexError::NotOurs {
+            alias: alias.clone(),
+            index: index.clone(),
+        })
     }
 
     fn alias_names(&self) -> impl Iterator<Item = String> {
@@ -232,13 +269,19 @@ impl Indices {
 
     /// Every alias of a live index, with its properties.
     pub(crate) fn aliases(&self, index: Index) -> [(String, Value); 3] {
-        let filter = json!({"bool": {"must_not": [{"term": {"bugstream.gone": true}}]}});
-        let hidden = json!({"is_hidden": true, "filter": filter});
+        let (hidden, mut read) = (self.hidden(), self.hidden());
+        read.as_object_mut().expect("as made").remove("is_hidden");
         [
             (self.names.generation_write_alias(index), hidden.clone()),
             (self.names.live_alias(index.kind, index.side), hidden),
-            (self.names.read_alias(index.kind), json!({"filter": filter})),
+            (self.names.read_alias(index.kind), read),
         ]
+    }
+
+    /// Properties of an alias that no wildcard meets, and that does not show what is gone.
+    pub(crate) fn hidden(&self) -> Value {
+        let filter = json!({"bool": {"must_not": [{"term": {"bugstream.gone": true}}]}});
+        json!({"is_hidden": true, "filter": filter})
     }
 
     /// What the names of a kind's indices begin with.

@@ -3,7 +3,7 @@
 //!
 //! The steps, one a file: [`index`] takes an event and decides, `document` renders what [`plan`] says is to be written,
 //! [`bulk`] sends it and [`indices`] makes what it is written to. [`republish`] answers index requests, `refused` is about
-//! documents that Elasticsearch does not take, `hole` about objects that are lost. Everything in Elasticsearch can be
+//! documents that Elasticsearch does not take, `hole` about objects that are lost, `past` writes what was true at another time. Everything in Elasticsearch can be
 //! thrown away and rebuilt ([`rebuild`], [`generations`]); the log and the raw JSON are the truth.
 
 mod answer;
@@ -15,6 +15,7 @@ pub mod generations;
 mod hole;
 pub mod index;
 pub mod indices;
+mod past;
 pub mod plan;
 pub mod rebuild;
 mod refused;

@@ -13,36 +13,36 @@
 //! 4. Live indexing goes on, and the rebuild follows once more up to a head read after the change.
 //!
 //! The pause ends by itself, should whoever asked for it die.
+//!
+//! The story is here; its steps are `turn` (one rebuild at a time), `replay` (the consumer, and how far it is),
+//! `hand_over`, and `way_back` (which generation a roll-back leads to).
+
+mod hand_over;
+mod replay;
+mod turn;
+mod way_back;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer;
 use async_nats::jetstream::stream::Stream;
 use bugstream_archive::names::{Kind, Names};
 use bugstream_kit::broker::Broker;
-use bugstream_kit::consume::{Options as Consuming, consume};
-use bugstream_kit::objects::Objects;
 use bugstream_kit::service::Context;
-use bugstream_proto::Lane;
-use bugstream_proto::topology::{self, ConsumerSpec, Start};
-use tokio::time::Instant;
+use bugstream_proto::Event;
+use bugstream_proto::topology::{self, Start};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use crate::bulk::Bulker;
 use crate::config::Config;
-use crate::generations::{Generation, State};
-use crate::index::{self, Indexer};
+use crate::generations::{Generation, Purpose, State, ToFill};
+use crate::index;
 use crate::indices::{IndexError, Indices};
 use crate::target::Target;
-
-/// How long live indexing is paused at most.
-const PAUSE: Duration = Duration::from_secs(60);
-/// The aliases are moved only while the pause lasts at least this long: Elasticsearch may take its time.
-const MARGIN: Duration = Duration::from_secs(35);
-/// Between two looks at how far it got.
-const LOOK: Duration = Duration::from_millis(100);
-/// Hand-overs that are tried while events keep coming faster than they are written.
-const HAND_OVERS: usize = 10;
+use hand_over::{HAND_OVERS, PAUSE};
+use replay::Replay;
+use turn::Turn;
+use way_back::way_back;
 
 /// What is to be rebuilt, and how.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,6 +51,19 @@ pub struct Options {
     pub only: Option<Kind>,
     /// Let the generation serve although objects are lost.
     pub accept_holes: bool,
+}
+
+/// What came of a rebuild as of a past time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its generation, which never serves.
+    pub generation: u32,
+    /// By which it is read, the alias of issues first.
+    pub aliases: Vec<String>,
+    /// Issues that the log knows now, and of which it has no event from before then.
+    pub without: u64,
+    /// Issues whose objects are no longer kept; empty unless that was accepted.
+    pub holes: Vec<String>,
 }
 
 /// How far a rebuild is.
@@ -86,6 +99,15 @@ pub enum RebuildError {
     /// Objects are lost.
     #[error("the objects of {} are lost ({}): they are downloaded again", count(.0), few(.0))]
     Holes(Vec<String>),
+    /// Objects of old revisions are no longer kept.
+    #[error("the objects of {} as of then are no longer kept ({})", count(.0), few(.0))]
+    NoLongerKept(Vec<String>),
+    /// There is no state of that time.
+    #[error("{0}")]
+    NoPast(String),
+    /// Somebody else is at work.
+    #[error("another rebuild or roll-back is at work: wait for its end, or end it with Ctrl-C where it runs")]
+    Another,
     /// Elasticsearch.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -159,22 +181,135 @@ impl Rebuilder {
     /// # Errors
     /// [`RebuildError`]; the live generation serves on, and calling again continues.
     pub async fn rebuild(&self, options: Options, tell: &(dyn Fn(Progress) + Sync)) -> Result<Rebuilt, RebuildError> {
-        self.finish_what_serves(tell).await?;
-        let generation = self.indices.begin(options.only).await?;
-        tracing::info!(generation, "rebuilding");
-        let filling = async {
+        let mut turn = Turn::take(&self.broker).await?;
+        let rebuilt = self.fill_and_serve(options, &mut turn, tell).await;
+        turn.release().await;
+        rebuilt
+    }
+
+    async fn fill_and_serve(
+        &self,
+        options: Options,
+        turn: &mut Turn,
+        tell: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Rebuilt, RebuildError> {
+        let purpose = Purpose {
+            only: options.only,
+            as_of: None,
+        };
+        self.finish_what_serves(turn, tell).await?;
+        let generation = self.begin(purpose, turn).await?.number;
+        let work = async |turn: &Turn| {
             self.catch_up(tell).await?;
-            let holes = self.holes(generation, options).await?;
+            let holes = self.holes(generation).await?;
+            if !holes.is_empty() && !options.accept_holes {
+                return Err(RebuildError::Holes(holes));
+            }
             self.indices.make_ready(generation).await?;
-            let paused = self.hand_over(generation, tell).await?;
+            let paused = self.hand_over(generation, turn, tell).await?;
             Ok(Rebuilt {
                 generation,
                 holes,
                 paused,
             })
         };
-        self.filling(generation, options.only, Start::NewestOfEach, filling)
-            .await
+        let replay = Replay {
+            spec: topology::rebuild(Start::NewestOfEach),
+            target: Target::generation(self.names.clone(), generation, options.only),
+            as_of: None,
+        };
+        self.replaying(replay, turn, work).await
+    }
+
+    /// Fills a generation of its own with what was true at a past time, for those who may see private documents. What
+    /// serves is not touched, and nothing is paused.
+    ///
+    /// # Errors
+    /// [`RebuildError`]; calling again continues.
+    pub async fn as_of(
+        &self,
+        at: OffsetDateTime,
+        accept_holes: bool,
+        tell: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Shown, RebuildError> {
+        // An alias names a second.
+        let at = at.replace_nanosecond(0).unwrap_or(at);
+        self.is_past(at).await?;
+        let mut turn = Turn::take(&self.broker).await?;
+        let shown = self.fill_and_show(at, accept_holes, &mut turn, tell).await;
+        turn.release().await;
+        shown
+    }
+
+    async fn fill_and_show(
+        &self,
+        at: OffsetDateTime,
+        accept_holes: bool,
+        turn: &mut Turn,
+        tell: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Shown, RebuildError> {
+        self.finish_what_serves(turn, tell).await?;
+        let purpose = Purpose {
+            only: None,
+            as_of: Some(at),
+        };
+        if let Some(number) = self.shows_already(at).await? {
+            return self.shown(number, at).await;
+        }
+        let generation = self.begin(purpose, turn).await?.number;
+        let work = async |_: &Turn| {
+            self.catch_up(tell).await?;
+            let holes = self.holes(generation).await?;
+            if !holes.is_empty() && !accept_holes {
+                return Err(RebuildError::NoLongerKept(holes));
+            }
+            self.indices.make_ready(generation).await?;
+            self.indices.show_past(generation).await?;
+            self.shown(generation, at).await
+        };
+        let replay = Replay {
+            spec: topology::rebuild(Start::All),
+            target: Target::past(self.names.clone(), generation, None),
+            as_of: Some(at),
+        };
+        self.replaying(replay, turn, work).await
+    }
+
+    async fn is_past(&self, at: OffsetDateTime) -> Result<(), RebuildError> {
+        let no = |why| Err(RebuildError::NoPast(why));
+        if at > self.context.clock.now() {
+            return no(format!("{} lies in the future", said(at)));
+        }
+        let log = self.stream.get_info().await.map_err(away)?.state;
+        if log.messages == 0 {
+            return no("the log has no event yet".to_owned());
+        }
+        let first = self.stream.get_raw_message(log.first_sequence).await.map_err(away)?;
+        let event = first.subject.parse::<bugstream_proto::Subject>().ok();
+        let event = event.and_then(|subject| Event::decode(&subject.issue, &first.payload).ok());
+        // What was imported happened before it came into the log.
+        let begin = event.map_or(first.time, |event| event.occurred_at.min(first.time));
+        if at < begin {
+            return no(format!("the log begins at {}: it has nothing from before", said(begin)));
+        }
+        Ok(())
+    }
+
+    async fn shows_already(&self, at: OffsetDateTime) -> Result<Option<u32>, RebuildError> {
+        let generations = self.indices.generations().await?;
+        let of_then = |one: &&Generation| one.purpose.as_of == Some(at) && one.state == State::Complete;
+        Ok(generations.iter().find(of_then).map(|one| one.number))
+    }
+
+    async fn shown(&self, generation: u32, at: OffsetDateTime) -> Result<Shown, RebuildError> {
+        let known = self.stream.get_info().await.map_err(away)?.state.subjects_count;
+        let looked_at = self.indices.issues_of(generation).await?;
+        Ok(Shown {
+            generation,
+            aliases: Kind::ALL.map(|kind| self.names.past_alias(kind, at)).to_vec(),
+            without: known.saturating_sub(looked_at),
+            holes: self.holes(generation).await?,
+        })
     }
 
     /// Lets an older generation serve again, after it caught up. The newest complete one without `number`.
@@ -186,241 +321,102 @@ impl Rebuilder {
         number: Option<u32>,
         tell: &(dyn Fn(Progress) + Sync),
     ) -> Result<Rebuilt, RebuildError> {
-        self.finish_what_serves(tell).await?;
+        let mut turn = Turn::take(&self.broker).await?;
+        let rebuilt = self.follow_and_serve(number, &mut turn, tell).await;
+        turn.release().await;
+        rebuilt
+    }
+
+    async fn follow_and_serve(
+        &self,
+        number: Option<u32>,
+        turn: &mut Turn,
+        tell: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Rebuilt, RebuildError> {
+        self.finish_what_serves(turn, tell).await?;
         let (generation, followed_to) = way_back(&self.indices.generations().await?, number)?;
-        let filling = async {
+        self.go_on_or_anew(turn, generation, false).await?;
+        let work = async |turn: &Turn| {
             self.catch_up(tell).await?;
             self.indices.refresh(generation).await?;
-            let paused = self.hand_over(generation, tell).await?;
+            let paused = self.hand_over(generation, turn, tell).await?;
             Ok(Rebuilt {
                 generation,
                 holes: Vec::new(),
                 paused,
             })
         };
-        let start = Start::At(followed_to + 1);
-        self.filling(generation, None, start, filling).await
+        let replay = Replay {
+            spec: topology::rebuild(Start::At(followed_to + 1)),
+            target: Target::generation(self.names.clone(), generation, None),
+            as_of: None,
+        };
+        self.replaying(replay, turn, work).await
     }
 
-    /// A rebuild that was killed after the aliases had moved still has its consumer: what came meanwhile is looked at
-    /// once more before anything else begins.
-    async fn finish_what_serves(&self, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
-        let generations = self.indices.generations().await?;
-        let unfinished = generations.iter().any(|one| one.state == State::Building);
-        let Some(spec) = self.left_over().await?.filter(|_| !unfinished) else {
-            return Ok(());
-        };
-        let live = generations
-            .iter()
-            .filter(|one| one.live)
-            .map(|one| one.number)
-            .max()
-            .unwrap_or(1);
-        let following = async {
-            self.follow_to_the_head(tell).await?;
-            Ok(())
-        };
-        self.filling_with(spec, live, None, following).await
+    /// Deletes generations that do not serve, and what is left of a rebuild that filled one of them.
+    ///
+    /// # Errors
+    /// [`RebuildError::Another`] while a rebuild or a roll-back is at work; [`IndexError::Serves`].
+    pub async fn prune(&self, numbers: &[u32]) -> Result<(), RebuildError> {
+        let mut turn = Turn::take(&self.broker).await?;
+        let pruned = self.prune_all(numbers, &mut turn).await;
+        turn.release().await;
+        pruned
     }
 
-    async fn left_over(&self) -> Result<Option<ConsumerSpec>, RebuildError> {
-        let name = topology::rebuild(Start::All).name;
-        let Ok(info) = self.stream.consumer_info(name).await else {
-            return Ok(None);
-        };
-        let start = match info.config.deliver_policy {
-            consumer::DeliverPolicy::ByStartSequence { start_sequence } => Start::At(start_sequence),
-            _ => Start::NewestOfEach,
-        };
-        Ok(Some(topology::rebuild(start)))
-    }
-
-    async fn filling<T>(
-        &self,
-        generation: u32,
-        only: Option<Kind>,
-        start: Start,
-        work: impl Future<Output = Result<T, RebuildError>>,
-    ) -> Result<T, RebuildError> {
-        self.filling_with(topology::rebuild(start), generation, only, work)
-            .await
-    }
-
-    /// Does `work` while an indexer fills the generation. Deletes the consumer when the work succeeded.
-    async fn filling_with<T>(
-        &self,
-        spec: ConsumerSpec,
-        generation: u32,
-        only: Option<Kind>,
-        work: impl Future<Output = Result<T, RebuildError>>,
-    ) -> Result<T, RebuildError> {
-        // Made before the work looks at it.
-        let made = bugstream_proto::reconcile::reconcile_consumer(&self.broker.jetstream, &spec).await;
-        made.map_err(|error| RebuildError::Broker(error.to_string()))?;
-        let context = Context {
-            stop: self.context.stop.child(),
-            ..self.context.clone()
-        };
-        let mut indexing = Box::pin(self.index(spec, generation, only, &context));
-        let worked = tokio::select! {
-            worked = work => worked,
-            ended = &mut indexing => return Err(ended.err().map_or(RebuildError::Stopped, RebuildError::Other)),
-        };
-        context.stop.soft();
-        indexing.await?;
-        if worked.is_ok() {
-            let deleted = self.stream.delete_consumer(spec.name).await;
-            deleted.map_err(|error| RebuildError::Broker(error.to_string()))?;
-        }
-        worked
-    }
-
-    async fn index(
-        &self,
-        spec: ConsumerSpec,
-        generation: u32,
-        only: Option<Kind>,
-        context: &Context,
-    ) -> anyhow::Result<()> {
-        let objects = Objects::open(&self.config.object_store)?;
-        let transport = bugstream_kit::elastic::transport(&self.config.elasticsearch)?;
-        let bulk = self.config.indexer.bulk();
-        let (bulker, senders) = Bulker::new(transport, Arc::clone(&self.indices), bulk, context.chance.clone());
-        let target = Target::generation(self.names.clone(), generation, only);
-        let indices = Arc::clone(&self.indices);
-        let repositories = &self.config.repositories;
-        let indexer = Indexer::new(&self.broker, objects, bulker, target, indices, repositories, context);
-        let options = Consuming::new(spec, self.config.indexer.slots, Lane::Index);
-        tokio::select! {
-            consumed = consume(&self.broker, options, Arc::new(indexer), context) => consumed,
-            sent = senders.run() => sent,
-        }
-    }
-
-    /// Waits until nothing of the log is left to be written.
-    async fn catch_up(&self, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
-        let begin = self.left().await?;
-        let mut most = begin;
-        loop {
-            let left = self.left().await?;
-            most = most.max(left);
-            tell(Progress::Replaying {
-                done: most - left,
-                left,
-            });
-            if left == 0 {
-                return Ok(());
+    async fn prune_all(&self, numbers: &[u32], turn: &mut Turn) -> Result<(), RebuildError> {
+        for number in numbers {
+            self.indices.drop_generation(*number).await?;
+            if turn.fills() == Some(*number) {
+                self.drop_consumer().await?;
+                turn.note(None).await?;
             }
-            self.look_later().await?;
-        }
-    }
-
-    async fn left(&self) -> Result<u64, RebuildError> {
-        let info = self.info(topology::rebuild(Start::All).name).await?;
-        Ok(info.num_pending + info.num_ack_pending as u64)
-    }
-
-    async fn holes(&self, generation: u32, options: Options) -> Result<Vec<String>, RebuildError> {
-        self.indices.refresh(generation).await?;
-        let holes = self.indices.holes(generation).await?;
-        if holes.is_empty() || options.accept_holes {
-            Ok(holes)
-        } else {
-            Err(RebuildError::Holes(holes))
-        }
-    }
-
-    /// Lets the generation serve; answers how long live indexing was paused for it.
-    async fn hand_over(&self, generation: u32, tell: &(dyn Fn(Progress) + Sync)) -> Result<Duration, RebuildError> {
-        tell(Progress::HandingOver);
-        let begin = Instant::now();
-        for _ in 0..HAND_OVERS {
-            let swapped = self.try_to_swap(generation).await;
-            self.resume().await?;
-            if swapped? {
-                let paused = begin.elapsed();
-                self.follow_to_the_head(tell).await?;
-                return Ok(paused);
-            }
-        }
-        Err(RebuildError::TooBusy)
-    }
-
-    /// Pauses live indexing, catches up and moves the aliases; `false` if the pause was too short for that.
-    async fn try_to_swap(&self, generation: u32) -> Result<bool, RebuildError> {
-        let until = self.pause().await?;
-        let followed_to = self.info(topology::INDEXER.name).await?.ack_floor.stream_sequence;
-        let head = self.head().await?;
-        while !self.has_passed(head).await? {
-            if Instant::now() + MARGIN > until {
-                return Ok(false);
-            }
-            self.look_later().await?;
-        }
-        self.indices.refresh(generation).await?;
-        if Instant::now() + MARGIN > until || !self.info(topology::INDEXER.name).await?.paused {
-            return Ok(false);
-        }
-        self.indices.swap(generation, followed_to).await?;
-        Ok(true)
-    }
-
-    async fn pause(&self) -> Result<Instant, RebuildError> {
-        let asked = Instant::now();
-        let until = self.context.clock.now() + PAUSE;
-        let paused = self.stream.pause_consumer(topology::INDEXER.name, until).await;
-        let paused = paused.map_err(|error| RebuildError::Broker(error.to_string()))?;
-        let left = paused.pause_remaining.unwrap_or_default();
-        if !paused.paused || left < MARGIN {
-            return Err(RebuildError::Clock);
-        }
-        Ok(asked + left)
-    }
-
-    async fn resume(&self) -> Result<(), RebuildError> {
-        let resumed = self.stream.resume_consumer(topology::INDEXER.name).await;
-        resumed
-            .map(drop)
-            .map_err(|error| RebuildError::Broker(error.to_string()))
-    }
-
-    /// A pause that ended before its time would have let events pass by: they are looked at once more.
-    async fn follow_to_the_head(&self, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
-        tell(Progress::Following);
-        let head = self.head().await?;
-        while !self.has_passed(head).await? {
-            self.look_later().await?;
         }
         Ok(())
     }
 
-    /// Whether every event up to `head` is written to the new generation.
-    async fn has_passed(&self, head: u64) -> Result<bool, RebuildError> {
-        let info = self.info(topology::rebuild(Start::All).name).await?;
-        let nothing_left = info.num_pending == 0 && info.num_ack_pending == 0;
-        Ok(nothing_left || info.ack_floor.stream_sequence >= head)
+    /// A rebuild that was killed after the aliases had moved still has its consumer: what came meanwhile is looked at
+    /// once more before anything else begins. It goes to whatever serves: what was rebuilt may be one kind only.
+    async fn finish_what_serves(&self, turn: &mut Turn, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
+        let generations = self.indices.generations().await?;
+        let of_it = || generations.iter().filter(|one| Some(one.number) == turn.fills());
+        let serves = of_it().count() > 0 && of_it().all(|one| one.live);
+        let Some(spec) = self.left_over().await?.filter(|_| serves) else {
+            return Ok(());
+        };
+        let replay = Replay {
+            spec,
+            target: Target::live(self.names.clone()),
+            as_of: None,
+        };
+        let following = async |_: &Turn| self.follow_to_the_head(tell).await;
+        self.replaying(replay, turn, following).await
     }
 
-    async fn head(&self) -> Result<u64, RebuildError> {
-        let info = self.stream.get_info().await;
-        Ok(info
-            .map_err(|error| RebuildError::Broker(error.to_string()))?
-            .state
-            .last_sequence)
+    /// Makes what is missing of the generation that is to be filled, and sees to it that its consumer has not given
+    /// anything to another.
+    async fn begin(&self, purpose: Purpose, turn: &mut Turn) -> Result<ToFill, RebuildError> {
+        let to_fill = self.indices.to_fill(purpose).await?;
+        self.go_on_or_anew(turn, to_fill.number, to_fill.is_new).await?;
+        self.indices.begin(to_fill).await?;
+        tracing::info!(generation = to_fill.number, anew = to_fill.is_new, "rebuilding");
+        Ok(to_fill)
     }
 
-    async fn info(&self, name: &str) -> Result<consumer::Info, RebuildError> {
-        let info = self.stream.consumer_info(name).await;
-        info.map_err(|error| RebuildError::Broker(error.to_string()))
+    async fn holes(&self, generation: u32) -> Result<Vec<String>, RebuildError> {
+        self.indices.refresh(generation).await?;
+        Ok(self.indices.holes(generation).await?)
     }
+}
 
-    async fn look_later(&self) -> Result<(), RebuildError> {
-        if self.context.stop.sleep(LOOK).await {
-            Ok(())
-        } else {
-            Err(RebuildError::Stopped)
-        }
-    }
+/// The part is away.
+fn away(error: impl std::fmt::Display) -> RebuildError {
+    RebuildError::Broker(error.to_string())
+}
+
+fn said(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
 /// The indices that a configuration names; nothing is sent yet.
@@ -433,110 +429,4 @@ pub fn indices(config: &Config) -> anyhow::Result<(Names, Arc<Indices>)> {
     let privacy = index::fingerprint(&config.repositories);
     let indices = Indices::new(transport, names.clone(), config.indexer.replicas, privacy);
     Ok((names, Arc::new(indices)))
-}
-
-/// The generation to go back to, and how far it followed the log.
-fn way_back(generations: &[Generation], number: Option<u32>) -> Result<(u32, u64), RebuildError> {
-    let no = |why: String| Err(RebuildError::NoWayBack(why));
-    let old = generations
-        .iter()
-        .filter(|one| !one.live && one.state == State::Complete);
-    let chosen = old
-        .filter(|one| number.is_none_or(|number| number == one.number))
-        .max_by_key(|one| one.number);
-    let Some(chosen) = chosen else {
-        let which = number.map_or_else(
-            || "older generation".to_owned(),
-            |number| format!("generation {number}"),
-        );
-        return no(format!(
-            "there is no complete {which} that does not serve already: see queue-cli generations list"
-        ));
-    };
-    let number = chosen.number;
-    // Of a rebuild of one kind the other kind serves on, in the older generation.
-    let all = || generations.iter().filter(|one| one.number == number && !one.live);
-    if all().any(|one| !one.privacy_is_current) {
-        return no(format!(
-            "generation {number} was filled under other rules of privacy and may show what is private now: rebuild instead"
-        ));
-    }
-    let followed = all().map(|one| one.followed_to).min().flatten();
-    followed.map_or_else(
-        || {
-            no(format!(
-                "generation {number} does not say how far it followed the log: rebuild instead"
-            ))
-        },
-        |followed| Ok((number, followed)),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generation(number: u32, live: bool, followed_to: Option<u64>) -> Generation {
-        Generation {
-            kind: Kind::Issues,
-            number,
-            live,
-            state: State::Complete,
-            mapping_is_current: true,
-            privacy_is_current: true,
-            followed_to,
-            documents: 0,
-            bytes: 0,
-        }
-    }
-
-    #[test]
-    fn the_way_back_leads_to_the_newest_complete_generation_of_the_same_rules() {
-        let old = generation(2, false, Some(40));
-        let live = generation(3, true, None);
-        let found =
-            |generations: &[Generation], number| way_back(generations, number).map_err(|error| error.to_string());
-        assert_eq!(
-            found(&[generation(1, false, Some(9)), old.clone(), live.clone()], None),
-            Ok((2, 40))
-        );
-        assert_eq!(
-            found(&[generation(1, false, Some(9)), old.clone(), live.clone()], Some(1)),
-            Ok((1, 9))
-        );
-        let building = Generation {
-            state: State::Building,
-            ..generation(4, false, None)
-        };
-        assert_eq!(found(&[old.clone(), live.clone(), building], None), Ok((2, 40)));
-        let other_rules = Generation {
-            privacy_is_current: false,
-            ..old
-        };
-        assert!(
-            found(&[other_rules, live.clone()], None)
-                .unwrap_err()
-                .contains("rules of privacy")
-        );
-        assert!(
-            found(std::slice::from_ref(&live), None)
-                .unwrap_err()
-                .contains("no complete")
-        );
-        let timelines = Generation {
-            kind: Kind::Timelines,
-            ..generation(2, true, None)
-        };
-        assert_eq!(
-            found(&[generation(2, false, Some(40)), timelines, live.clone()], None),
-            Ok((2, 40)),
-            "only issues were rebuilt: the timelines serve on"
-        );
-        assert!(found(&[live], Some(3)).unwrap_err().contains("generation 3"));
-        assert!(
-            found(&[generation(1, false, None)], None)
-                .unwrap_err()
-                .contains("how far")
-        );
-    }
 }

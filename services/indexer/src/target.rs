@@ -7,35 +7,44 @@ use bugstream_archive::names::{Index, Kind, Names};
 #[derive(Debug, Clone)]
 pub struct Target {
     names: Names,
-    generation: Option<u32>,
+    place: Place,
     only: Option<Kind>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Live,
+    Generation(u32),
+    Past(u32),
 }
 
 impl Target {
     /// Whatever generation is live at the moment of a write.
     #[must_use]
     pub fn live(names: Names) -> Self {
-        Self {
-            names,
-            generation: None,
-            only: None,
-        }
+        let (place, only) = (Place::Live, None);
+        Self { names, place, only }
     }
 
     /// One generation, or of it the indices of one kind.
     #[must_use]
     pub fn generation(names: Names, generation: u32, only: Option<Kind>) -> Self {
-        Self {
-            names,
-            generation: Some(generation),
-            only,
-        }
+        let place = Place::Generation(generation);
+        Self { names, place, only }
+    }
+
+    /// The generation that shows a past time, or of it the index of one kind. Both sides of the privacy wall lie in one
+    /// index there.
+    #[must_use]
+    pub fn past(names: Names, generation: u32, only: Option<Kind>) -> Self {
+        let place = Place::Past(generation);
+        Self { names, place, only }
     }
 
     /// Whether readers see what is written.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.generation.is_none()
+        matches!(self.place, Place::Live)
     }
 
     /// Whether documents of that kind are written at all.
@@ -47,9 +56,10 @@ impl Target {
     /// The alias through which documents of a kind and side are written.
     #[must_use]
     pub fn alias(&self, kind: Kind, side: Side) -> String {
-        match self.generation {
-            None => self.names.live_alias(kind, side),
-            Some(generation) => self.names.generation_write_alias(Index { kind, side, generation }),
+        match self.place {
+            Place::Live => self.names.live_alias(kind, side),
+            Place::Generation(generation) => self.names.generation_write_alias(Index { kind, side, generation }),
+            Place::Past(generation) => self.names.past_write_alias(kind, generation),
         }
     }
 }

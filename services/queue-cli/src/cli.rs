@@ -281,10 +281,14 @@ Examples:
   queue-cli rebuild                        asks GitHub nothing; searches are answered all the while
   queue-cli rebuild --only timelines       half the work, where only their mapping changed
   queue-cli rebuild --accept-holes
+  queue-cli rebuild --as-of 2026-01-31     what was true then, in indices of its own
 
 Ended by Ctrl-C or in any other way, the same command goes on where it was. Issues whose objects
 are lost are downloaded again, and the new generation does not serve before they are there. With
---accept-holes it does: they cannot be found until they are downloaded.")]
+--accept-holes it does: they cannot be found until they are downloaded.
+
+What was true at a past time is for those who may see private documents, and never serves instead
+of the present. What was deleted or forgotten since is not in it.")]
 pub struct Rebuild {
     /// Only documents of one kind [default: both]
     #[arg(long, value_enum, value_name = "KIND")]
@@ -292,6 +296,9 @@ pub struct Rebuild {
     /// Let the new generation serve although objects are lost
     #[arg(long)]
     pub accept_holes: bool,
+    /// What was true at a past time: a day or a time, in UTC unless it says otherwise
+    #[arg(long, value_name = "TIME", value_parser = date, conflicts_with = "only")]
+    pub as_of: Option<OffsetDateTime>,
 }
 
 /// Which documents.
@@ -341,7 +348,8 @@ pub enum Generations {
 Examples:
   queue-cli generations prune              keeps what serves and the one before it
   queue-cli generations prune --keep 0     keeps only what serves
-  queue-cli generations prune 2            this one; an unfinished one goes only so
+  queue-cli generations prune 2            this one; one that is unfinished or shows a past time
+                                           goes only so
 
 What serves is never removed.")]
 pub struct Prune {

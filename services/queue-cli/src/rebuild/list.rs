@@ -29,7 +29,7 @@ fn row(one: &Generation) -> String {
     line(&[
         one.number.to_string(),
         one.kind.to_string(),
-        state(one).to_owned(),
+        state(one),
         thousands(one.documents),
         size(one.bytes),
         is(one.mapping_is_current).to_owned(),
@@ -41,17 +41,20 @@ fn line([number, kind, state, documents, size, mapping, privacy]: &[String; 7]) 
     format!("{number:<10}  {kind:<9}  {state:<10}  {documents:>11}  {size:>9}  {mapping:<7}  {privacy}")
 }
 
-fn state(one: &Generation) -> &'static str {
-    match (one.live, one.state) {
-        (true, _) => "serves",
-        (false, State::Complete) => "kept",
-        (false, State::Building) => "unfinished",
-    }
+fn state(one: &Generation) -> String {
+    let state = match (one.live, one.state, &one.alias) {
+        (true, ..) => "serves",
+        (false, State::Building, _) => "unfinished",
+        (false, State::Complete, Some(alias)) => return format!("kept as {alias}"),
+        (false, State::Complete, None) => "kept",
+    };
+    state.to_owned()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use bugstream_archive::names::Kind;
+    use bugstream_indexer::generations::Purpose;
 
     use super::*;
     use crate::cli::Output;
@@ -65,6 +68,8 @@ pub(super) mod tests {
             mapping_is_current: true,
             privacy_is_current: live,
             followed_to: None,
+            purpose: Purpose::default(),
+            alias: None,
             documents: 1_234,
             bytes: 1_200_000,
         }

@@ -4,9 +4,10 @@
 //! here, so a command that ended in any way is given again and goes on.
 //!
 //! One file a step: `watch` shows how far it is and listens for Ctrl-C, `served` says what came of it, `list` and `prune`
-//! are about the generations that there are.
+//! are about the generations that there are. `past` makes one that shows a past time.
 
 mod list;
+mod past;
 mod prune;
 mod served;
 mod watch;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use bugstream_archive::names::Kind;
 use bugstream_indexer::config::Config;
-use bugstream_indexer::generations::{Generation, State};
+use bugstream_indexer::generations::{Generation, Purpose, State};
 use bugstream_indexer::indices::{IndexError, Indices};
 use bugstream_indexer::rebuild::{Options, RebuildError, Rebuilder};
 
@@ -28,6 +29,9 @@ use crate::report::Report;
 pub(crate) async fn run(asked: Rebuild, deps: &Deps, progress: &mut Progress<'_>) -> Result<Report, Failure> {
     let indices = indices(deps)?;
     let rebuilder = rebuilder(deps).await?;
+    if let Some(at) = asked.as_of {
+        return past::run(at, asked, &rebuilder, deps, progress).await;
+    }
     let before = live(&indices.generations().await.map_err(index_failed)?);
     let options = Options {
         only: asked.only.map(Kind::from),
@@ -64,7 +68,7 @@ pub(crate) async fn generations(command: Generations, deps: &Deps) -> Result<Rep
     let generations = indices.generations().await.map_err(index_failed)?;
     match command {
         Generations::List => Ok(list::report(&generations)),
-        Generations::Prune(asked) => prune::prune(asked, &indices, &generations).await,
+        Generations::Prune(asked) => prune::prune(asked, deps, &generations).await,
     }
 }
 
@@ -101,9 +105,8 @@ fn live(generations: &[Generation]) -> Option<u32> {
 
 /// Numbers of generations that could serve and do not, in their order. One may occur for each kind.
 fn kept(generations: &[Generation]) -> impl Iterator<Item = u32> {
-    let kept = generations
-        .iter()
-        .filter(|one| !one.live && one.state == State::Complete);
+    let could_serve = |one: &&Generation| one.state == State::Complete && one.purpose.as_of.is_none();
+    let kept = generations.iter().filter(|one| !one.live).filter(could_serve);
     kept.map(|one| one.number)
 }
 
@@ -115,14 +118,18 @@ fn nothing_unfinished(generations: &[Generation]) -> Result<(), Failure> {
     let number = one.number;
     let failure = Failure::failed(format!("a rebuild is unfinished: it fills generation {number}"));
     Err(failure.with_fix(format!(
-        "queue-cli rebuild finishes it, queue-cli generations prune {number} gives it up"
+        "{} finishes it, queue-cli generations prune {number} gives it up",
+        one.purpose
     )))
 }
 
 /// The command that goes on with it.
 fn again(asked: Rebuild) -> String {
-    let mut words = vec!["queue-cli rebuild".to_owned()];
-    words.extend(asked.only.map(|only| format!("--only {}", Kind::from(only))));
+    let purpose = Purpose {
+        only: asked.only.map(Kind::from),
+        as_of: asked.as_of,
+    };
+    let mut words = vec![purpose.to_string()];
     words.extend(asked.accept_holes.then(|| "--accept-holes".to_owned()));
     words.join(" ")
 }
@@ -133,8 +140,16 @@ fn failed(error: &RebuildError, again: &str) -> Failure {
             "{again} goes on once they are there: queue-cli length download says how many are not; with --accept-holes it \
              serves without them until then"
         ),
-        // It says what to do.
-        RebuildError::NoWayBack(_) => return Failure::failed(error.to_string()),
+        RebuildError::NoLongerKept(_) => format!(
+            "{again} --accept-holes leaves them out; [retention] revisions_days says for how long old revisions are kept"
+        ),
+        // They say what to do.
+        RebuildError::NoWayBack(_)
+        | RebuildError::NoPast(_)
+        | RebuildError::Another
+        | RebuildError::Index(IndexError::Unfinished { .. } | IndexError::Serves(_) | IndexError::NoGeneration(_)) => {
+            return Failure::failed(error.to_string());
+        }
         _ => format!("searches are answered as before; {again} goes on from here"),
     };
     let problem = match error {
@@ -158,13 +173,23 @@ mod tests {
     fn what_ended_early_says_how_it_goes_on() {
         let asked = Rebuild {
             only: Some(Documents::Timelines),
-            accept_holes: false,
+            ..Rebuild::default()
+        };
+        let unfinished = IndexError::Unfinished {
+            number: 4,
+            purpose: Purpose {
+                only: None,
+                as_of: Some(time::macros::datetime!(2026-01-31 12:00 UTC)),
+            },
         };
         let said = [
             RebuildError::Stopped,
             RebuildError::Holes(vec!["a/b#7".to_owned(), "a/b#9".to_owned()]),
             RebuildError::TooBusy,
             RebuildError::NoWayBack("there is no way".to_owned()),
+            RebuildError::Another,
+            RebuildError::NoLongerKept(vec!["a/b#7".to_owned()]),
+            unfinished.into(),
         ]
         .map(|error| failed(&error, &again(asked)).to_string());
         insta::assert_snapshot!(said.join("\n"), @r#"
@@ -175,6 +200,10 @@ mod tests {
         error: events come faster than Elasticsearch takes them: live indexing was paused 10 times and the new generation never caught up
           searches are answered as before; queue-cli rebuild --only timelines goes on from here
         error: there is no way
+        error: another rebuild or roll-back is at work: wait for its end, or end it with Ctrl-C where it runs
+        error: the objects of 1 issue as of then are no longer kept (a/b#7)
+          queue-cli rebuild --only timelines --accept-holes leaves them out; [retention] revisions_days says for how long old revisions are kept
+        error: generation 4 is unfinished: queue-cli rebuild --as-of 2026-01-31T12:00:00Z goes on with it, queue-cli generations prune 4 gives it up
         "#);
     }
 }

@@ -3,21 +3,23 @@
 use std::collections::BTreeSet;
 
 use bugstream_indexer::generations::Generation;
-use bugstream_indexer::indices::{IndexError, Indices};
+use bugstream_indexer::indices::IndexError;
 use serde_json::json;
 
-use super::{index_failed, kept};
+use super::{failed, index_failed, kept, rebuilder};
 use crate::cli::Prune;
+use crate::deps::Deps;
 use crate::failure::Failure;
 use crate::report::{Report, size, thousands};
 
 /// Kept besides what serves: the one to go back to.
 const KEEP: usize = 1;
 
-pub(super) async fn prune(asked: Prune, indices: &Indices, generations: &[Generation]) -> Result<Report, Failure> {
+pub(super) async fn prune(asked: Prune, deps: &Deps, generations: &[Generation]) -> Result<Report, Failure> {
     let chosen = chosen(asked, generations).map_err(index_failed)?;
-    for number in chosen.iter().filter(|_| !asked.dry_run) {
-        indices.drop_generation(*number).await.map_err(index_failed)?;
+    if !asked.dry_run && !chosen.is_empty() {
+        let pruned = rebuilder(deps).await?.prune(&chosen).await;
+        pruned.map_err(|error| failed(&error, "queue-cli generations prune"))?;
     }
     Ok(report(&chosen, generations, asked.dry_run))
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bugstream_indexer::rebuild::{Progress as Step, RebuildError, Rebuilt};
+use bugstream_indexer::rebuild::{Progress as Step, RebuildError};
 
 use crate::deps::Deps;
 use crate::failure::Failure;
@@ -18,11 +18,11 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(super) type Tell<'a> = &'a (dyn Fn(Step) + Sync);
 
 /// Does the work. Ctrl-C ends it in order, a second one at once.
-pub(super) async fn watched(
-    work: impl AsyncFnOnce(Tell<'_>) -> Result<Rebuilt, RebuildError>,
+pub(super) async fn watched<T>(
+    work: impl AsyncFnOnce(Tell<'_>) -> Result<T, RebuildError>,
     deps: &Deps,
     progress: &mut Progress<'_>,
-) -> Result<Result<Rebuilt, RebuildError>, Failure> {
+) -> Result<Result<T, RebuildError>, Failure> {
     let mut interrupt = Interrupt::listen()?;
     let shown = Mutex::new(Shown::new(progress));
     let shown = || shown.lock().unwrap_or_else(PoisonError::into_inner);

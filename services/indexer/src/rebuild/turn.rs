@@ -1,0 +1,127 @@
+//! One rebuild or roll-back at a time, and what the one before was about.
+//!
+//! A record names an inbox on which whoever is at work listens, and the generation that its consumer fills. The server
+//! knows at once when a process was killed, because nobody listens there any more: so the next one need not wait. Should
+//! a connection break for a moment, two may be at work after all: whoever took over changed the record, and the other one
+//! finds that before it moves an alias. Until then both write the same documents, which does no harm.
+
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use async_nats::client::RequestErrorKind;
+use async_nats::jetstream::kv::Store;
+use bugstream_kit::broker::Broker;
+use bugstream_proto::topology;
+use serde::{Deserialize, Serialize};
+
+use super::{RebuildError, away};
+
+/// The record's key, among the others that say how far something got.
+const KEY: &str = "rebuild";
+/// How long a listener may take to be heard of. It answers nothing: what counts is that it is there.
+const THERE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Record {
+    /// The inbox of who is at work.
+    holder: Option<String>,
+    /// The generation that the consumer fills.
+    fills: Option<u32>,
+}
+
+/// The right to fill a generation and to move aliases.
+#[derive(Debug)]
+pub(super) struct Turn {
+    store: Store,
+    record: Record,
+    revision: u64,
+    _listens: Subscriber,
+}
+
+impl Turn {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// [`RebuildError::Another`] if somebody has it.
+    pub(super) async fn take(broker: &Broker) -> Result<Self, RebuildError> {
+        let store = broker
+            .jetstream
+            .get_key_value(topology::WATERMARKS)
+            .await
+            .map_err(away)?;
+        let holder = broker.client.new_inbox();
+        let listens = broker.client.subscribe(holder.clone()).await.map_err(away)?;
+        // Heard of before the record names it.
+        broker.client.flush().await.map_err(away)?;
+        let entry = store.entry(KEY).await.map_err(away)?;
+        let (revision, record) = entry.map_or_else(Default::default, |entry| {
+            (
+                entry.revision,
+                serde_json::from_slice::<Record>(&entry.value).unwrap_or_default(),
+            )
+        });
+        if let Some(other) = &record.holder
+            && is_there(broker, other).await?
+        {
+            return Err(RebuildError::Another);
+        }
+        let mut turn = Self {
+            store,
+            record,
+            revision,
+            _listens: listens,
+        };
+        turn.record.holder = Some(holder);
+        turn.write().await?;
+        Ok(turn)
+    }
+
+    /// The generation that a consumer fills, if one is there.
+    pub(super) fn fills(&self) -> Option<u32> {
+        self.record.fills
+    }
+
+    /// Notes the generation that the consumer fills from now on.
+    pub(super) async fn note(&mut self, fills: Option<u32>) -> Result<(), RebuildError> {
+        self.record.fills = fills;
+        self.write().await
+    }
+
+    /// Looks whether somebody took over.
+    pub(super) async fn still_holds(&self) -> Result<(), RebuildError> {
+        let entry = self.store.entry(KEY).await.map_err(away)?;
+        let ours = entry.is_some_and(|entry| entry.revision == self.revision);
+        if ours { Ok(()) } else { Err(RebuildError::Another) }
+    }
+
+    /// Lets the next one come. Should that fail, it comes all the same when this process is gone.
+    pub(super) async fn release(mut self) {
+        self.record.holder = None;
+        if let Err(error) = self.write().await {
+            tracing::debug!(%error, "the turn was not given back");
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), RebuildError> {
+        let bytes = serde_json::to_vec(&self.record).expect("text and numbers");
+        let written = self.store.update(KEY, bytes.into(), self.revision).await;
+        self.revision = written.map_err(|error| match error.kind() {
+            async_nats::jetstream::kv::UpdateErrorKind::WrongLastRevision => RebuildError::Another,
+            _ => away(error),
+        })?;
+        Ok(())
+    }
+}
+
+async fn is_there(broker: &Broker, inbox: &str) -> Result<bool, RebuildError> {
+    let request = async_nats::Request::new().timeout(Some(THERE));
+    match broker.client.send_request(inbox.to_owned(), request).await {
+        Ok(_) => Ok(true),
+        Err(error) => match error.kind() {
+            RequestErrorKind::NoResponders => Ok(false),
+            RequestErrorKind::TimedOut => Ok(true),
+            _ => Err(away(error)),
+        },
+    }
+}

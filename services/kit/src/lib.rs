@@ -16,6 +16,7 @@ pub mod log;
 pub mod objects;
 pub mod publish;
 pub mod requests;
+pub mod retention;
 pub mod secret;
 pub mod service;
 pub mod snapshots;

@@ -10,17 +10,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bugstream_proto::{IssueId, Nonce, ObjectKey, Part, v1};
+use bugstream_proto::{IssueId, Nonce, ObjectKey, Part, RepoName, v1};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+mod local;
 
 use crate::config;
 use crate::secret::Secret;
 use crate::service::Context;
+
+/// A file of the store, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its key, of whatever shape. A local directory also shows what a write that was cut short left: the key with `#`
+    /// and a number behind it.
+    pub key: String,
+    /// As stored, so after compression.
+    pub bytes: u64,
+    /// When it was written, by the store's clock.
+    pub modified: OffsetDateTime,
+}
+
+/// The files below one folder of a repository, which is called as its issue's number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shelf {
+    /// The folder's name; of no number, if someone else put it there.
+    pub name: String,
+    /// Everything in it, in order of key.
+    pub files: Vec<Stored>,
+}
 
 /// Why an object could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +89,7 @@ impl Objects {
         };
         let directory = config.url.to_file_path().ok().filter(|_| config.url.scheme() == "file");
         let (store, root) = match &directory {
-            Some(directory) => (local(directory)?, Path::default()),
+            Some(directory) => (local_store(directory)?, Path::default()),
             None => s3(config)?,
         };
         Ok(Self {
@@ -187,6 +211,11 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Unavailable`].
     pub async fn delete(&self, keys: &[String]) -> Result<(), ObjectError> {
+        let is_file = |key: &&String| self.directory.is_some() && local::is_cut_short(key);
+        let (files, keys): (Vec<_>, Vec<_>) = keys.iter().partition(is_file);
+        if let Some(directory) = &self.directory {
+            local::remove(directory, files).await?;
+        }
         // Each once: MinIO answers a key that is named twice with one that has no name.
         let paths: BTreeSet<_> = keys.iter().map(|key| self.path(key)).collect::<Result<_, _>>()?;
         let mut deleted = self.store.delete_stream(stream::iter(paths).map(Ok).boxed());
@@ -246,13 +275,92 @@ impl Objects {
         (Arc::clone(&self.store), self.root.clone(), self.directory.clone())
     }
 
+    /// Deletes whatever lies below an issue's prefix, objects or not; answers how many files it found.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unavailable`].
+    pub async fn purge_all(&self, issue: &IssueId) -> Result<usize, ObjectError> {
+        let files = self.files(issue).await?;
+        let keys: Vec<String> = files.into_iter().map(|file| file.key).collect();
+        self.delete(&keys).await?;
+        Ok(keys.len())
+    }
+
+    /// Whatever lies below an issue's prefix, objects or not.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unavailable`].
+    pub async fn files(&self, issue: &IssueId) -> Result<Vec<Stored>, ObjectError> {
+        self.answers().await?;
+        let prefix = ObjectKey::prefix(issue);
+        if let Some(directory) = &self.directory {
+            return local::files(directory, prefix).await;
+        }
+        let listed = self.store.list(Some(&self.path(&prefix)?));
+        let listed: Vec<ObjectMeta> = listed.try_collect().await.map_err(|error| unavailable(&error))?;
+        Ok(listed.iter().filter_map(|meta| self.stored(meta)).collect())
+    }
+
+    /// What lies below `issues/<owner>/<repo>/`, folder by folder in the order of their names as texts: at most `most`
+    /// folders, those whose names come after `after`.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unavailable`].
+    pub async fn shelves(&self, repo: &RepoName, after: Option<&str>, most: usize) -> Result<Vec<Shelf>, ObjectError> {
+        self.answers().await?;
+        let prefix = format!("issues/{repo}");
+        match &self.directory {
+            Some(directory) => local::shelves(directory, prefix, after.map(str::to_owned), most).await,
+            None => self.listed_shelves(&prefix, after, most).await,
+        }
+    }
+
+    /// A bucket lists in the order of keys, and begins where it is told to.
+    async fn listed_shelves(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Vec<Shelf>, ObjectError> {
+        let below = self.path(prefix)?;
+        let mut listed = match after {
+            // Behind every key of that folder: what our keys are made of comes before a tilde.
+            Some(after) => {
+                let offset = self.path(&format!("{prefix}/{after}/~"))?;
+                self.store.list_with_offset(Some(&below), &offset)
+            }
+            None => self.store.list(Some(&below)),
+        };
+        let mut shelves: Vec<Shelf> = Vec::new();
+        while let Some(meta) = listed.try_next().await.map_err(|error| unavailable(&error))? {
+            let Some(file) = self.stored(&meta) else { continue };
+            let name = file.key[prefix.len() + 1..].split('/').next().unwrap_or_default();
+            if shelves.last().is_none_or(|shelf| shelf.name != name) {
+                if shelves.len() == most {
+                    break;
+                }
+                let (name, files) = (name.to_owned(), Vec::new());
+                shelves.push(Shelf { name, files });
+            }
+            if let Some(shelf) = shelves.last_mut() {
+                shelf.files.push(file);
+            }
+        }
+        Ok(shelves)
+    }
+
+    fn stored(&self, meta: &ObjectMeta) -> Option<Stored> {
+        let key = Path::from_iter(meta.location.prefix_match(&self.root)?).to_string();
+        let modified = i128::from(meta.last_modified.timestamp_millis()) * 1_000_000;
+        Some(Stored {
+            key,
+            bytes: meta.size,
+            modified: OffsetDateTime::from_unix_timestamp_nanos(modified).ok()?,
+        })
+    }
+
     fn path(&self, key: &str) -> Result<Path, ObjectError> {
         let key = Path::parse(key).map_err(|_| ObjectError::Missing(key.to_owned()))?;
         Ok(Path::from_iter(self.root.parts().chain(key.parts())))
     }
 }
 
-fn local(directory: &std::path::Path) -> anyhow::Result<Arc<dyn ObjectStore>> {
+fn local_store(directory: &std::path::Path) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let name = || format!("object store directory {} (OBJECT_STORE_URL)", directory.display());
     std::fs::create_dir_all(directory).with_context(name)?;
     // An event is published only after its objects are on disk, so a put answers after fsync; a directory that was

@@ -12,6 +12,7 @@ pub const SECTIONS: &[&str] = &[
     "webhook_receiver",
     "downloader",
     "indexer",
+    "retention",
     "telemetry",
 ];
 

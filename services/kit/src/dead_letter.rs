@@ -1,5 +1,7 @@
 //! Puts aside what can never succeed, with the reason. What is behind it goes on.
 
+mod stored;
+
 use async_nats::HeaderMap;
 use async_nats::jetstream;
 use bugstream_proto::{RepoName, message, topology, v1};
@@ -8,6 +10,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 pub use bugstream_telemetry::names::DeadLetter as Kind;
+pub use stored::{Held, LettersAway, StoredLetter, StoredLetters};
 
 use crate::clock::Clock;
 use crate::publish::PublishError;

@@ -220,6 +220,15 @@ impl Snapshots {
         self.store.delete(&path).await.map_err(|error| missing(error, &path))
     }
 
+    /// Where a person finds one: its path, or its key in a bucket.
+    #[must_use]
+    pub fn place(&self, audience: Audience, name: SnapshotName) -> String {
+        match self.local(audience) {
+            Some(directory) => directory.join(name.file()).display().to_string(),
+            None => self.path(audience, name).to_string(),
+        }
+    }
+
     /// The folder of an audience, if it is a directory of this machine.
     #[must_use]
     pub fn local(&self, audience: Audience) -> Option<PathBuf> {

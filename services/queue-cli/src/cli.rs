@@ -83,6 +83,11 @@ pub enum Command {
     /// Show the generations of indices, or remove old ones
     #[command(subcommand)]
     Generations(Generations),
+    /// Keep the archive as one file, or put one back
+    #[command(subcommand)]
+    Snapshot(crate::snapshot::cli::Snapshot),
+    /// Take what the old system kept into the archive
+    Import(crate::import::cli::Import),
     /// Print a completion script for a shell
     Completion(Completion),
     /// Do nothing: the old system's containers were started with it

@@ -27,6 +27,7 @@ mod deps;
 mod enqueue;
 mod failure;
 mod github;
+mod import;
 mod interrupt;
 mod invocation;
 mod length;
@@ -35,6 +36,7 @@ mod purge;
 mod queue;
 mod rebuild;
 mod report;
+mod snapshot;
 mod status;
 mod usage;
 pub mod verify;
@@ -112,6 +114,8 @@ pub async fn execute(command: &Command, deps: &Deps, progress: &mut Progress<'_>
         Command::Rebuild(asked) => rebuild::run(*asked, deps, progress).await,
         Command::Rollback(asked) => rebuild::roll_back(*asked, deps, progress).await,
         Command::Generations(asked) => rebuild::generations(*asked, deps).await,
+        Command::Snapshot(asked) => snapshot::run(asked, deps, progress).await,
+        Command::Import(asked) => import::run(asked, deps, progress).await,
         Command::Completion(completion) => Ok(completion::run(completion)),
         Command::Noop => Ok(Report::nothing()),
     }

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::queue::Queue;
 
 /// Every command with its arguments. `<QUEUE>` becomes the queue that was typed.
-const COMMANDS: [(&str, &str); 14] = [
+const COMMANDS: [(&str, &str); 16] = [
     ("add", "<QUEUE> <NUMBER>..."),
     ("add-range", "<QUEUE> <FIRST> <LAST>"),
     ("add-updated-since", "<QUEUE> <DATE> [--limit <COUNT>]"),
@@ -25,6 +25,11 @@ const COMMANDS: [(&str, &str); 14] = [
     ("rebuild", "[--only issues|timelines] [--accept-holes]"),
     ("rollback", "[<GENERATION>]"),
     ("generations", "list|prune [<GENERATION>|--keep <COUNT>] [--dry-run]"),
+    (
+        "snapshot",
+        "make [--public] [--to <DIR>]|list|prune [--keep-days <DAYS>] [--dry-run]|restore <SNAPSHOT>",
+    ),
+    ("import", "<PATH> [--dry-run]"),
     ("completion", "bash|elvish|fish|powershell|zsh"),
     ("noop", ""),
 ];
@@ -191,10 +196,10 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r#"
         $ queue-cli
         error: a command is missing
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|snapshot|import|completion; queue-cli --help says more
         $ queue-cli ad download 1
         error: there is no command "ad": did you mean add?
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|snapshot|import|completion; queue-cli --help says more
         $ queue-cli add
         error: <QUEUE>, <NUMBER>... are missing
           usage: queue-cli add download|index <NUMBER>...

@@ -59,9 +59,14 @@ pub(crate) fn programs_and(more: (&str, &str), board: &Board) -> Result<Programs
     build(&[&PROGRAMS[..], &[more]].concat(), &[], board)
 }
 
-/// Compiles some programs (each with the package that has it) as they are released, telling how many crates are done.
-pub(crate) fn optimised(programs: &[(&str, &str)], board: &Board) -> Result<Programs> {
-    build(programs, &["--release"], board)
+/// Compiles some programs and examples (each with the package that has it) as they are released, telling how many crates
+/// are done.
+pub(crate) fn optimised(programs: &[(&str, &str)], examples: &[(&str, &str)], board: &Board) -> Result<Programs> {
+    let mut flags = vec!["--release"];
+    for (example, package) in examples {
+        flags.extend(["--package", package, "--example", example]);
+    }
+    build(programs, &flags, board)
 }
 
 /// Obtains servers while programs compile: the one needs the network, the other the processor.

@@ -3,11 +3,33 @@
 //! A figure alone says as much about the machine as about the code. So every bench measures, in the same run, with the
 //! same load and in turn, what the parts beneath can do by themselves, and reports the ratio. Nothing here starts a
 //! server: the program `bench` does so for real measurements, and a test to see that they work at all.
+//!
+//! Where a measurement needs a mirror, [`corpus`] puts invented issues straight into object store and log.
 
 mod bodies;
+pub mod corpus;
+mod documents;
 pub mod handler;
+pub mod latency;
 mod load;
+pub mod memory;
 mod processor;
 mod publishes;
+pub mod rebuild;
+pub mod replay;
 mod report;
 pub mod webhooks;
+
+use anyhow::Context as _;
+use async_nats::jetstream;
+
+use crate::nonce;
+
+/// JetStream over a connection of its own, with every stream and consumer of the contract.
+async fn prepared(nats_url: &str) -> anyhow::Result<jetstream::Context> {
+    let client = async_nats::connect(nats_url).await.context("cannot connect to NATS")?;
+    let jetstream = jetstream::new(client.clone());
+    let made = bugstream_proto::reconcile::reconcile(&client, &jetstream, 1).await;
+    made.context("cannot make the streams")?;
+    Ok(jetstream)
+}

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 /// The unit of `/proc`, which is the same on every machine that matters here.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What this process and these others took so far, all threads, in user space and in the kernel.
+/// What this process and these others took so far, all threads, in user space and in the kernel; so did the programs
+/// that one of them started and that have ended.
 ///
 /// # Errors
 /// If one of them is gone.
@@ -22,13 +23,13 @@ pub(super) fn taken(others: &[u32]) -> anyhow::Result<Duration> {
     Ok(TICK * ticks.into_iter().sum())
 }
 
-/// `utime` and `stime`, the 14th and 15th field. The second is the program's name in parentheses, and may have spaces.
+/// `utime`, `stime`, `cutime` and `cstime`, from the 14th field on. The second is the program's name in parentheses, and
+/// may have spaces.
 fn ticks(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
-    let mut times = after_name.split_whitespace().skip(11);
-    let (user, kernel): (u32, u32) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
-    Some(user + kernel)
+    let times = after_name.split_whitespace().skip(11).take(4);
+    times.map(|ticks| ticks.parse::<u32>().ok()).sum()
 }
 
 #[cfg(test)]

@@ -118,7 +118,8 @@ impl Rates {
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>, digits: i32) -> Self {
+    /// Of at least one value.
+    pub(super) fn of(mut values: Vec<f64>, digits: i32) -> Self {
         values.sort_by(f64::total_cmp);
         let middle = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
         Self {

@@ -5,6 +5,8 @@
 //! 9 % 21 to 60, 3 % 101 to 180 and 1 % 201 to 260 (three pages): a median of about 6 and a mean of about 15 events.
 //! Issues were opened from 2024-01-03 on, about one every 17 hours; nothing is later than the end of their timeline.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, macros::datetime};
@@ -65,11 +67,17 @@ pub(super) struct Seeded {
     pub(super) partner: Option<Draft>,
 }
 
-/// The issues 1 to `count` of a tracker. `private` is where moderated content lives; its issues have the same order.
-pub(super) fn issues(repo: &RepoRef, private: &RepoRef, count: u64, seed: u64, next_id: &mut u64) -> Vec<Seeded> {
+/// Issues of a tracker by their numbers. `private` is where moderated content lives; its issues have the same order.
+pub(super) fn issues(
+    repo: &RepoRef,
+    private: &RepoRef,
+    numbers: RangeInclusive<u64>,
+    seed: u64,
+    next_id: &mut u64,
+) -> Vec<Seeded> {
     let mut made: Vec<Seeded> = Vec::new();
     let mut partners = 0;
-    for number in 1..=count {
+    for number in numbers {
         let dice = Dice(seed.wrapping_mul(0x0001_0000_0001).wrapping_add(number));
         let mut author = Author {
             repo,

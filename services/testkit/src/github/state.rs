@@ -130,7 +130,7 @@ impl State {
         };
         let about = state.add_repository(public, false);
         let partner = state.add_repository(private, true);
-        for seeded in seed::issues(&about, &partner, issues, seed, &mut state.next_id) {
+        for seeded in seed::issues(&about, &partner, 1..=issues, seed, &mut state.next_id) {
             state.put(about.id, seeded.number, Issue::of(&seeded.draft));
             if let Some(draft) = seeded.partner {
                 let number = draft.issue["number"].as_u64().unwrap_or(0);

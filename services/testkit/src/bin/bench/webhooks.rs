@@ -1,20 +1,17 @@
-//! `bench`: starts real servers on loopback, measures a service against the parts beneath it, prints one JSON object.
-//!
-//! `cargo stack bench` builds everything it needs and calls it.
+//! `bench webhooks`: a broker, a receiver and the bare handler.
 
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bugstream_stack::ports;
 use bugstream_stack::process::Process;
 use bugstream_stack::server::{Nats, NatsOptions, answers};
-use bugstream_stack::{interrupt, ports};
 use bugstream_testkit::bench::handler;
-use bugstream_testkit::bench::webhooks::{self, Options, REPOSITORY, Report, SECRET, Servers};
-use clap::{Args, Parser, Subcommand};
+use bugstream_testkit::bench::webhooks::{self, Options, REPOSITORY, SECRET, Servers};
+use clap::Args;
 use tokio::net::TcpListener;
 
 /// How long a server may take to get ready.
@@ -23,28 +20,8 @@ const START: Duration = Duration::from_secs(60);
 /// How long a server may take to stop.
 const STOP: Duration = Duration::from_secs(10);
 
-/// Measures a service against the parts beneath it; `cargo stack bench` builds and calls this.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Bench,
-}
-
-#[derive(Debug, Subcommand)]
-enum Bench {
-    /// Webhooks accepted a second
-    Webhooks(Webhooks),
-    /// The part beneath the receiver, as a process of its own
-    #[command(hide = true)]
-    Handler {
-        #[arg(long)]
-        listen: SocketAddr,
-    },
-}
-
 #[derive(Debug, Args)]
-struct Webhooks {
+pub(crate) struct Webhooks {
     /// The nats-server program
     #[arg(long, value_name = "FILE")]
     nats_server: PathBuf,
@@ -62,28 +39,13 @@ struct Webhooks {
     connections: u32,
 }
 
-fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Bench::Webhooks(arguments) => measure(&arguments),
-        Bench::Handler { listen } => serve_handler(listen),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+pub(crate) fn serve_handler(listen: SocketAddr) -> anyhow::Result<()> {
+    crate::runtime()?.block_on(async { handler::serve(TcpListener::bind(listen).await?, SECRET).await })
 }
 
-fn serve_handler(listen: SocketAddr) -> anyhow::Result<()> {
-    runtime()?.block_on(async { handler::serve(TcpListener::bind(listen).await?, SECRET).await })
-}
-
-fn measure(arguments: &Webhooks) -> anyhow::Result<()> {
-    interrupt::watch()?;
+pub(crate) fn run(arguments: &Webhooks) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
-    say("starting servers");
+    crate::say("starting servers");
     let mut running = Running::start(arguments, folder.path())?;
     let options = Options {
         requests: arguments.requests as usize,
@@ -91,31 +53,9 @@ fn measure(arguments: &Webhooks) -> anyhow::Result<()> {
         connections: arguments.connections as usize,
         singles: 1_000,
     };
-    let report = runtime()?.block_on(unless_interrupted(webhooks::run(options, &running.servers, say)))?;
+    crate::measure(webhooks::run(options, &running.servers, crate::say))?;
     running.stop();
-    let mut line = serde_json::to_string_pretty(&report).context("a report is JSON")?;
-    line.push('\n');
-    std::io::stdout().write_all(line.as_bytes()).context("cannot print")
-}
-
-async fn unless_interrupted(report: impl Future<Output = anyhow::Result<Report>>) -> anyhow::Result<Report> {
-    let interrupted = async {
-        while !interrupt::requested() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::select! {
-        report = report => report,
-        () = interrupted => anyhow::bail!("interrupted"),
-    }
-}
-
-/// As many threads as the services have.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("threads can be started")
+    Ok(())
 }
 
 /// The servers of a bench; dropping it ends them.
@@ -178,9 +118,4 @@ fn start(name: &str, command: Command, at: SocketAddr, folder: &Path) -> anyhow:
 
 fn loopback() -> anyhow::Result<SocketAddr> {
     Ok((Ipv4Addr::LOCALHOST, ports::free()?).into())
-}
-
-fn say(text: &str) {
-    // Progress that nobody can read any more is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "  {text}");
 }

@@ -26,11 +26,19 @@ pub enum Task {
     Deliveries,
     /// Walks the list of all issues, when asked to.
     Backfill,
+    /// Removes old revisions and what no event names.
+    Collect,
 }
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 4] = [Self::Sweep, Self::Audit, Self::Deliveries, Self::Backfill];
+    pub const ALL: [Self; 5] = [
+        Self::Sweep,
+        Self::Audit,
+        Self::Deliveries,
+        Self::Backfill,
+        Self::Collect,
+    ];
 
     /// Its token in a subject, also its name for people.
     #[must_use]
@@ -40,6 +48,7 @@ impl Task {
             Self::Audit => "audit",
             Self::Deliveries => "deliveries",
             Self::Backfill => "backfill",
+            Self::Collect => "collect",
         }
     }
 
@@ -106,7 +115,9 @@ pub struct TaskSubject {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskSubjectError {
     /// The wrong number of tokens, or an unknown one.
-    #[error("write task.<sweep|audit|deliveries|backfill>.<owner>.<repo>, with a dot inside a repository name as %2E")]
+    #[error(
+        "write task.<sweep|audit|deliveries|backfill|collect>.<owner>.<repo>, with a dot inside a repository name as %2E"
+    )]
     Shape,
     /// A token is no owner or repository.
     #[error(transparent)]

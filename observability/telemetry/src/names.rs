@@ -96,6 +96,12 @@ metrics! { COUNTERS: Counter;
     DEAD_LETTERS = "bugstream.dead_letters", "{message}", "messages and documents that can never succeed";
     /// No labels. Each step wants a person's decision.
     DELETIONS_BLOCKED = "bugstream.deletions.blocked", "{issue}", "deletions that the fuse has held back";
+    /// No labels.
+    COLLECTED_EVENTS = "bugstream.collected.events", "{event}", "old events that were removed from the log";
+    /// Labels: [`Garbage`].
+    COLLECTED_OBJECTS = "bugstream.collected.objects", "{object}", "objects that were removed because nothing recent names them";
+    /// Labels: [`Garbage`]. As stored.
+    COLLECTED_BYTES = "bugstream.collected.bytes", "By", "bytes of those objects";
 }
 
 metrics! { HISTOGRAMS: Histogram;
@@ -286,6 +292,14 @@ labels! {
         Unknown = "unknown",
         /// Refused: an operator had the issue forgotten.
         Forgotten = "forgotten",
+    }
+
+    /// Why an object was collected.
+    Garbage as "kind" {
+        /// Of a revision that was superseded long ago, or whose issue is gone.
+        Revision = "revision",
+        /// No event named it.
+        Orphan = "orphan",
     }
 
     /// Which object of an issue.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bugstream_kit::config::{ConfigError, Github, Nats, ObjectStore, Repositories, Settings};
+use bugstream_kit::retention::Retention;
 use serde::Deserialize;
 
 /// The configuration of a downloader.
@@ -31,6 +32,8 @@ pub struct Config {
     pub max_body: usize,
     /// What keeps the mirror fresh besides webhooks.
     pub freshness: Freshness,
+    /// How long old revisions are kept.
+    pub retention: Retention,
 }
 
 /// The layers of freshness besides webhooks; `None` is off.
@@ -112,6 +115,7 @@ impl Config {
                 audit_round: unless_zero(section.audit_round_s),
                 audit_percent: section.audit_percent,
             },
+            retention: Retention::read(settings)?,
         })
     }
 }

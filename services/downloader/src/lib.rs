@@ -15,11 +15,12 @@
 //! the same issue, and [`failure`] says what a failed step leads to.
 //!
 //! Nobody asks for [`tasks`]: [`deliveries`], [`sweep`] and [`audit`] find what webhooks did not bring, [`backfill`] brings
-//! everything. [`gauges`] tell how fresh that makes the mirror.
+//! everything, and [`collect`] removes what is old. [`gauges`] tell how fresh that makes the mirror.
 
 mod audit;
 mod backfill;
 mod cause;
+mod collect;
 mod config;
 mod consume;
 mod cursor;

@@ -10,7 +10,14 @@ fn main() -> ExitCode {
             name: "downloader",
             about: "Downloads issues from GitHub into the object store and logs what changed",
             version: env!("CARGO_PKG_VERSION"),
-            sections: &["nats", "object_store", "github", "repositories", "downloader"],
+            sections: &[
+                "nats",
+                "object_store",
+                "github",
+                "repositories",
+                "downloader",
+                "retention",
+            ],
             examples: "Examples:\n  downloader --config bugstream.toml\n  \
                        GITHUB_ORG=webcompat GITHUB_REPO_PUBLIC=web-bugs OBJECT_STORE_URL=./objects downloader",
         },

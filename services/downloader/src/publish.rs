@@ -9,10 +9,15 @@ use crate::deps::Deps;
 use crate::failure::Failure;
 use crate::request::Request;
 
+/// An event that was made longer ago is not published any more: no event names its objects, so they may be collected.
+/// Only a process that was suspended takes so long.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
 /// Between two tries of the last look.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Publishes an event after `newest`. On a conflict the objects stored for it are deleted, since no event names them.
+/// Publishes an event after `newest`. On a conflict the objects stored for it are deleted, since no event names them; so
+/// they are if it comes far too late.
 pub(crate) async fn publish(
     event: &Event,
     newest: Option<&Logged>,
@@ -21,6 +26,10 @@ pub(crate) async fn publish(
     deps: &Deps,
 ) -> Result<(), Failure> {
     request.check()?;
+    if deps.clock.now() - event.occurred_at > LONGEST {
+        drop_own_objects(event, nonce, deps).await?;
+        return Err(LogError::Conflict.into());
+    }
     match deps.log.publish(event, newest, nonce).await {
         Ok(sequence) => {
             tracing::info!(issue = %event.issue, revision = event.revision, sequence, "published");

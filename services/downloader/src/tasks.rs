@@ -1,4 +1,5 @@
-//! What the active downloader does without being asked for an issue: sweeps, audits, repairs of deliveries, backfills.
+//! What the active downloader does without being asked for an issue: sweeps, audits, repairs of deliveries, backfills,
+//! collections of what is old.
 //!
 //! Invariants:
 //! - A task does one bounded step: it saves its watermark by compare-and-swap, then publishes its next step, then the
@@ -19,9 +20,10 @@ use bugstream_kit::dead_letter::Kind;
 use bugstream_kit::log::LogError;
 use bugstream_kit::objects::ObjectError;
 use bugstream_kit::publish::PublishError;
+use bugstream_kit::retention::Retention;
 use bugstream_kit::service::Context;
 use bugstream_kit::tasks::Tasks;
-use bugstream_kit::watermarks::{Audit, Backfill, Deliveries, Phase, State, Sweep, WatermarkError};
+use bugstream_kit::watermarks::{Audit, Backfill, Collect, Deliveries, Phase, State, Sweep, WatermarkError};
 use bugstream_proto::topology::DOWNLOADER_TASKS;
 use bugstream_proto::{Lane, RepoName, Task, TaskSubject, v1};
 use bytes::Bytes;
@@ -32,7 +34,7 @@ use tracing::Instrument;
 use crate::config::{Config, Freshness};
 use crate::deps::Deps;
 use crate::failure::Failure;
-use crate::{audit, backfill, deliveries, sweep};
+use crate::{audit, backfill, collect, deliveries, sweep};
 
 /// Tasks under way at once: they wait for GitHub most of the time.
 const SLOTS: usize = 32;
@@ -48,6 +50,7 @@ pub(crate) struct Layers {
     pub(crate) deps: Arc<Deps>,
     pub(crate) broker: Broker,
     pub(crate) freshness: Freshness,
+    pub(crate) retention: Retention,
     /// Rows of a backfill under way at once.
     pub(crate) rows_at_once: usize,
     pub(crate) meter: audit::Meter,
@@ -93,6 +96,7 @@ pub(crate) async fn work(broker: &Broker, config: &Config, deps: Arc<Deps>, cont
         deps,
         broker: broker.clone(),
         freshness: config.freshness.clone(),
+        retention: config.retention,
         rows_at_once: config.backfill_slots,
         meter: audit::Meter::default(),
         tasks: Tasks::new(broker.jetstream.clone()),
@@ -156,6 +160,7 @@ impl Layers {
             Task::Audit => audit::step(repository, self).await,
             Task::Deliveries => deliveries::step(repository, self).await,
             Task::Backfill => backfill::step(repository, request, self).await,
+            Task::Collect => collect::step(repository, self).await,
         }
     }
 
@@ -212,6 +217,10 @@ impl Layers {
                 let changed = watermarks.change(repo, |r: &mut Deliveries| put(&mut r.state, state()));
                 changed.await.map(drop)
             }
+            Task::Collect => watermarks
+                .change(repo, |r: &mut Collect| put(&mut r.state, state()))
+                .await
+                .map(drop),
             Task::Backfill => Ok(()),
         }
     }
@@ -261,6 +270,7 @@ async fn keep(layers: &Layers, repo: &RepoName, begins: bool) -> Result<(), Stop
         (Task::Sweep, every.sweep, "sweep_interval_s"),
         (Task::Deliveries, every.deliveries, "deliveries_interval_s"),
         (Task::Audit, every.audit_round.map(audit::longest_wait), "audit_round_s"),
+        (Task::Collect, layers.retention.interval, "collect_interval_s"),
     ] {
         if begins {
             wake(layers, task, repo).await?;

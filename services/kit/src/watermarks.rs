@@ -21,6 +21,7 @@ use time::OffsetDateTime;
 use time::serde::rfc3339::option as at;
 
 use crate::broker::Broker;
+use crate::retention::Collected;
 
 const QUOTA: &str = "quota/";
 
@@ -233,6 +234,24 @@ impl Backfill {
     }
 }
 
+/// The collection of what is old in one repository: the one under way, or the last one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Collect {
+    /// Whether it works.
+    pub state: State,
+    /// The issue that was looked at last, by its number as a text; `None` between two collections.
+    pub position: Option<String>,
+    /// What it collected so far, or the last one in all.
+    pub collected: Collected,
+    /// When the last step was.
+    #[serde(with = "at")]
+    pub last_run: Option<OffsetDateTime>,
+    /// When the last one came to its end.
+    #[serde(with = "at")]
+    pub finished: Option<OffsetDateTime>,
+}
+
 impl Record for Sweep {
     const TASK: Task = Task::Sweep;
 }
@@ -244,6 +263,9 @@ impl Record for Deliveries {
 }
 impl Record for Backfill {
     const TASK: Task = Task::Backfill;
+}
+impl Record for Collect {
+    const TASK: Task = Task::Collect;
 }
 
 /// A record as it was read, with what to swap it against.

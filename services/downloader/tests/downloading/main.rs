@@ -4,6 +4,7 @@ mod audit;
 mod backfill;
 mod deleting;
 mod deliveries;
+mod forgetting;
 mod happy;
 mod layers;
 mod leading;

@@ -127,7 +127,7 @@ impl Collector {
         let mut collected = Collected::default();
         found.iter().for_each(|looked| collected.add(looked.collected()));
         if !manner.dry_run {
-            let removals = found.iter().map(|looked| self.remove(looked));
+            let removals = found.into_iter().map(|looked| self.remove(looked));
             stream::iter(removals)
                 .buffer_unordered(AT_ONCE)
                 .try_collect::<()>()
@@ -160,13 +160,13 @@ impl Collector {
     }
 
     /// First the events, so that none ever names what is not there.
-    async fn remove(&self, looked: &Looked) -> Result<(), CollectError> {
+    async fn remove(&self, looked: Looked) -> Result<(), CollectError> {
         let Looked { issue, garbage, .. } = looked;
         if let (Some(issue), Some(sequence)) = (issue, garbage.drop_before) {
-            self.log.drop_before(issue, sequence).await?;
+            self.log.drop_before(&issue, sequence).await?;
         }
-        let objects = garbage.revisions.iter().chain(&garbage.orphans);
-        let keys: Vec<String> = objects.map(|file| file.key.clone()).collect();
+        let objects = garbage.revisions.into_iter().chain(garbage.orphans);
+        let keys: Vec<String> = objects.map(|file| file.key).collect();
         if !keys.is_empty() {
             self.objects.delete(&keys).await?;
         }

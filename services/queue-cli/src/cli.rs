@@ -6,6 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
+use crate::dead_letters::cli::DeadLetters;
 use crate::queue::Queue;
 
 const EXIT_CODES: &str = "\
@@ -74,6 +75,9 @@ pub enum Command {
     /// Decide about deletions that the fuse holds back
     #[command(subcommand)]
     Deletions(Deletions),
+    /// Show what was put aside because it could never succeed, and have it tried again
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Compare the log, the objects and Elasticsearch, and report every difference
     Verify(Verify),
     /// Fill a new generation of indices from the archive, and let it serve
@@ -421,9 +425,9 @@ fn date(text: &str) -> Result<OffsetDateTime, NoDate> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a number of issues (a whole number from 1 up)")]
-struct NoCount(String);
+pub(crate) struct NoCount(String);
 
-fn limit(text: &str) -> Result<usize, NoCount> {
+pub(crate) fn limit(text: &str) -> Result<usize, NoCount> {
     let number: Result<u64, IdError> = IssueId::parse_number(text);
     let number = number.ok().and_then(|number| usize::try_from(number).ok());
     number.ok_or_else(|| NoCount(text.to_owned()))

@@ -36,6 +36,11 @@ impl Deps {
         &self.context
     }
 
+    /// The repository that the command line names, configured or not.
+    pub(crate) fn spelled(&self) -> Option<&RepoName> {
+        self.named.as_ref()
+    }
+
     /// The repository that the command line names, checked like [`Self::repository`]; `None` means all.
     ///
     /// # Errors

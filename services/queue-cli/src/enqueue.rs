@@ -19,7 +19,7 @@ use crate::report::{Report, counted, thousands};
 
 /// Publishes under way at once: one at a time is ten times slower.
 const IN_FLIGHT: usize = 256;
-/// How often a publish is tried; a new leader is elected within seconds.
+/// How often a publish is tried.
 const ATTEMPTS: u64 = 4;
 
 /// When a download is due.
@@ -91,16 +91,11 @@ impl Enqueue {
 
     /// Queues one issue, in a trace of its own that download and indexing go on with.
     async fn one(&self, issue: IssueId) -> Result<Queued, PublishError> {
-        let mut attempts = 0;
-        loop {
+        let publish = || {
             let span = tracing::info_span!(names::span::PUBLISH, queue = self.queue.name());
-            match self.publish(&issue).instrument(span).await {
-                Err(PublishError::Unavailable(_)) if attempts + 1 < ATTEMPTS => attempts += 1,
-                done => return done,
-            }
-            let (base, longest) = (Duration::from_millis(250), Duration::from_secs(4));
-            tokio::time::sleep(self.chance.backoff(base, longest, attempts)).await;
-        }
+            self.publish(&issue).instrument(span)
+        };
+        patiently(&self.chance, publish).await
     }
 
     async fn publish(&self, issue: &IssueId) -> Result<Queued, PublishError> {
@@ -110,6 +105,22 @@ impl Enqueue {
             (Queue::Download, Pace::Now) => requests.download(issue, cause).await.map(|()| Queued::New),
             (Queue::Download, Pace::WhenQuotaAllows) => requests.backfill(issue, cause).await,
         }
+    }
+}
+
+/// Publishes once more, a few times, while JetStream is away: a new leader is elected within seconds.
+pub(crate) async fn patiently<T, F>(chance: &Chance, publish: impl Fn() -> F) -> Result<T, PublishError>
+where
+    F: Future<Output = Result<T, PublishError>>,
+{
+    let mut attempts = 0;
+    loop {
+        match publish().await {
+            Err(PublishError::Unavailable(_)) if attempts + 1 < ATTEMPTS => attempts += 1,
+            done => return done,
+        }
+        let (base, longest) = (Duration::from_millis(250), Duration::from_secs(4));
+        tokio::time::sleep(chance.backoff(base, longest, attempts)).await;
     }
 }
 

@@ -22,6 +22,7 @@ mod completion;
 mod contents;
 mod cost;
 mod credential;
+mod dead_letters;
 mod deletions;
 mod deps;
 mod enqueue;
@@ -110,6 +111,7 @@ pub async fn execute(command: &Command, deps: &Deps, progress: &mut Progress<'_>
         Command::Length(length) => length::run(length, deps).await,
         Command::Purge(purge) => purge::run(purge, deps).await,
         Command::Deletions(deletions) => deletions::run(deletions, deps).await,
+        Command::DeadLetters(asked) => dead_letters::run(asked, deps, progress).await,
         Command::Verify(asked) => verify::run(asked, deps, progress).await,
         Command::Rebuild(asked) => rebuild::run(*asked, deps, progress).await,
         Command::Rollback(asked) => rebuild::roll_back(*asked, deps, progress).await,

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::queue::Queue;
 
 /// Every command with its arguments. `<QUEUE>` becomes the queue that was typed.
-const COMMANDS: [(&str, &str); 16] = [
+const COMMANDS: [(&str, &str); 17] = [
     ("add", "<QUEUE> <NUMBER>..."),
     ("add-range", "<QUEUE> <FIRST> <LAST>"),
     ("add-updated-since", "<QUEUE> <DATE> [--limit <COUNT>]"),
@@ -21,6 +21,10 @@ const COMMANDS: [(&str, &str); 16] = [
     ("length", "[<QUEUE>]"),
     ("purge", "<QUEUE> [--dry-run]"),
     ("deletions", "list|approve|discard"),
+    (
+        "dead-letters",
+        "list|show <ID>|retry|purge [<ID>...] [--reason <TEXT>] [--service <NAME>] [--older-than <AGE>] [--newer-than <AGE>]",
+    ),
     ("verify", "[--against-github] [--repair]"),
     ("rebuild", "[--only issues|timelines] [--accept-holes]"),
     ("rollback", "[<GENERATION>]"),

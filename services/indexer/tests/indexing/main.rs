@@ -6,6 +6,7 @@
 mod bulks;
 mod following;
 mod indices;
+mod past;
 mod rebuilding;
 mod scripted;
 mod stage;

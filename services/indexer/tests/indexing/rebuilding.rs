@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::stage::{Stage, commented, issue, mentioned_in_private, raw};
+use crate::stage::{PATIENCE, Stage, commented, issue, mentioned_in_private, raw};
 use crate::storm::{Newest, change, expected, scrambled, visible};
 
 /// Issues with numbers from here are never edited: a searcher must find all of them at any moment.
@@ -146,7 +146,7 @@ async fn a_rebuild_and_a_roll_back_amid_edits_and_searches_lose_nothing_and_show
 }
 
 /// Runs a rebuild and drops it, with everything that it has under way, at a moment.
-async fn killed(stage: &Stage, moment: impl Fn(Progress) -> bool + Sync) -> Option<Rebuilt> {
+async fn killed(stage: &Stage, options: Options, moment: impl Fn(Progress) -> bool + Sync) -> Option<Rebuilt> {
     let now = Notify::new();
     let tell = |progress: Progress| {
         if moment(progress) {
@@ -157,7 +157,19 @@ async fn killed(stage: &Stage, moment: impl Fn(Progress) -> bool + Sync) -> Opti
     tokio::select! {
         biased;
         () = now.notified() => None,
-        rebuilt = rebuilder.rebuild(Options::default(), &tell) => Some(rebuilt.unwrap()),
+        rebuilt = rebuilder.rebuild(options, &tell) => Some(rebuilt.unwrap()),
+    }
+}
+
+/// Everything is written, and nothing serves yet.
+fn is_filled(progress: Progress) -> bool {
+    matches!(progress, Progress::Replaying { left: 0, .. })
+}
+
+fn only(kind: Kind) -> Options {
+    Options {
+        only: Some(kind),
+        ..Options::default()
     }
 }
 
@@ -172,7 +184,12 @@ async fn a_rebuild_that_is_killed_goes_on_with_the_same_command() {
         |progress| progress == Progress::Following,
     ];
     for moment in moments {
-        let rebuilt = amid_everything(&stage, &mut newest, Box::pin(killed(&stage, moment))).await;
+        let rebuilt = amid_everything(
+            &stage,
+            &mut newest,
+            Box::pin(killed(&stage, Options::default(), moment)),
+        )
+        .await;
         assert_eq!(rebuilt, None, "killed before its end");
     }
     assert_eq!(
@@ -277,11 +294,8 @@ async fn one_kind_may_be_rebuilt_and_what_serves_is_never_dropped() {
     stage.download(&issue(5), &raw(5, "title"), &[commented(1)]).await;
     stage.settled().await;
     let before = visible(&stage).await;
-    let only = Options {
-        only: Some(Kind::Timelines),
-        ..Options::default()
-    };
-    let rebuilt = rebuilder(&stage).await.rebuild(only, &|_| {}).await.unwrap();
+    let rebuilder = rebuilder(&stage).await;
+    let rebuilt = rebuilder.rebuild(only(Kind::Timelines), &|_| {}).await.unwrap();
     assert_eq!(rebuilt.generation, 2);
     assert_eq!(visible(&stage).await, before);
     let (_, indices) = bugstream_indexer::rebuild::indices(&stage.config).unwrap();
@@ -307,5 +321,120 @@ async fn one_kind_may_be_rebuilt_and_what_serves_is_never_dropped() {
     indices.drop_generation(1).await.unwrap();
     let names: Vec<Value> = stage.elastic.indices().await.into_iter().map(Value::from).collect();
     assert!(!names.contains(&json!("bugstream-issues-public-000001")), "{names:?}");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_unfinished_rebuild_is_for_what_it_was_begun_for_and_says_so() {
+    let stage = Stage::start().await;
+    let newest = fill(&stage).await;
+    let rebuilder = rebuilder(&stage).await;
+    let table = [
+        (
+            Options::default(),
+            only(Kind::Timelines),
+            "queue-cli rebuild goes on",
+            2,
+        ),
+        (
+            only(Kind::Issues),
+            Options::default(),
+            "queue-cli rebuild --only issues goes on",
+            3,
+        ),
+        (
+            only(Kind::Issues),
+            only(Kind::Timelines),
+            "queue-cli rebuild --only issues goes on",
+            4,
+        ),
+    ];
+    for (begun, other, fix, number) in table {
+        assert_eq!(killed(&stage, begun, is_filled).await, None);
+        let refused = rebuilder.rebuild(other, &|_| {}).await.unwrap_err().to_string();
+        let whole = format!(
+            "generation {number} is unfinished: {fix} with it, queue-cli generations prune {number} gives it up"
+        );
+        assert_eq!(refused, whole);
+        let rebuilt = rebuilder.rebuild(begun, &|_| {}).await.unwrap();
+        assert_eq!(rebuilt.generation, number);
+        assert_eq!(visible(&stage).await, expected(&newest));
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_given_up_or_lost_while_it_was_filled_is_filled_from_the_beginning() {
+    let stage = Stage::start().await;
+    let newest = fill(&stage).await;
+    let rebuilder = rebuilder(&stage).await;
+    let give_up = async |lose: &str| match lose {
+        "pruned" => rebuilder.prune(&[2]).await.unwrap(),
+        index => {
+            let path = format!("/{}", stage.elastic.name(index));
+            assert_eq!(stage.elastic.call(Method::DELETE, &path, None).await.0, 200);
+        }
+    };
+    for lost in ["pruned", "bugstream-timelines-public-000002"] {
+        assert_eq!(killed(&stage, Options::default(), is_filled).await, None);
+        give_up(lost).await;
+    }
+    assert_eq!(killed(&stage, Options::default(), is_filled).await, None);
+    for side in ["public", "private"] {
+        give_up(&format!("bugstream-issues-{side}-000002")).await;
+        give_up(&format!("bugstream-timelines-{side}-000002")).await;
+    }
+    // Of other documents than before, and with the same number.
+    let one = rebuilder.rebuild(only(Kind::Issues), &|_| {}).await.unwrap();
+    assert_eq!(one.generation, 2);
+    assert_eq!(visible(&stage).await, expected(&newest));
+    rebuild(&stage).await;
+    assert_eq!(visible(&stage).await, expected(&newest));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_of_one_kind_that_was_killed_after_the_swap_does_not_hold_up_the_next() {
+    let stage = Stage::start().await;
+    let mut newest = fill(&stage).await;
+    let at_the_end = |progress| progress == Progress::Following;
+    assert_eq!(killed(&stage, only(Kind::Timelines), at_the_end).await, None);
+    newest.insert(1, change(&stage, 1, 1).await);
+    let next = tokio::time::timeout(PATIENCE, rebuild(&stage)).await;
+    assert_eq!(next.expect("it ends").generation, 3);
+    stage.settled().await;
+    assert_eq!(visible(&stage).await, expected(&newest));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_rebuilds_at_once_one_is_refused_and_the_other_does_its_work() {
+    let stage = Stage::start().await;
+    let newest = fill(&stage).await;
+    let (one, other) = (rebuilder(&stage).await, rebuilder(&stage).await);
+    let refused = |error: &RebuildError| matches!(error, RebuildError::Another);
+    for round in 0..2 {
+        let both = tokio::join!(
+            one.rebuild(Options::default(), &|_| {}),
+            other.rebuild(Options::default(), &|_| {})
+        );
+        let done = match &both {
+            (Ok(done), Err(error)) | (Err(error), Ok(done)) if refused(error) => done,
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(done.generation, 2 + round);
+    }
+    // And in the middle of one.
+    let begun = Notify::new();
+    let tell = |_| begun.notify_one();
+    let beside = async {
+        begun.notified().await;
+        let back = other.roll_back(None, &|_| {}).await;
+        let pruned = other.prune(&[1]).await;
+        assert!(refused(&back.unwrap_err()) && refused(&pruned.unwrap_err()));
+    };
+    let (rebuilt, ()) = tokio::join!(one.rebuild(Options::default(), &tell), beside);
+    assert_eq!(rebuilt.unwrap().generation, 4);
+    assert_eq!(visible(&stage).await, expected(&newest));
     stage.stop().await;
 }

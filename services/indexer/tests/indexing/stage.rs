@@ -293,7 +293,7 @@ impl Stage {
     }
 }
 
-fn past(newest: Option<&Logged>) -> Marks {
+pub(crate) fn past(newest: Option<&Logged>) -> Marks {
     newest.map_or(Marks::default(), |newest| Marks::from(&newest.event.marks))
 }
 

@@ -163,13 +163,60 @@ async fn documents_and_indices_removed_by_hand_come_back_by_index_requests() {
 }
 
 #[tokio::test]
-async fn a_refused_document_becomes_an_error_stub_and_a_dead_letter_and_the_rest_goes_on() {
+async fn what_elasticsearch_cannot_index_is_kept_beside_and_the_rest_is_searched() {
     let stage = Stage::start().await;
     stage
         .download(&issue(5), &raw(5, "before"), &[commented(0), commented(1)])
         .await;
     stage.settled().await;
+    let odd = json!({"event": "commented", "body": {"odd": "content"}, "actor": {"login": "Bob"}});
+    let mut unforeseen = raw(5, "Videos do not play");
+    unforeseen["labels"] = json!(["a plain text"]);
+    let revision = stage.download(&issue(5), &unforeseen, &[commented(0), odd]).await;
+    stage.settled().await;
+    assert_eq!(stage.visible("issues").await, at(&["5"], revision));
+    assert_eq!(stage.visible("timelines").await, at(&["5/0", "5/1"], revision));
+    for (alias, query, field, json) in [
+        ("issues", "title:video", "labels", r#"["a plain text"]"#),
+        (
+            "timelines",
+            "bugstream.position:1 AND actor.login:bob",
+            "body",
+            r#"{"odd":"content"}"#,
+        ),
+    ] {
+        let found = stage
+            .elastic
+            .hits(alias, json!({"query_string": {"query": query}}))
+            .await;
+        let additions = &found[0]["_source"]["bugstream"];
+        assert_eq!(additions["unindexed"], json!({field: json}));
+        assert_eq!(
+            additions["error"],
+            format!("document_parsing_exception: {field}"),
+            "analysts find it by that"
+        );
+    }
+    assert_eq!(stage.dead_letters().await, [], "nothing is to be done");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_even_so_becomes_an_error_stub_and_a_dead_letter_and_the_rest_goes_on() {
+    let elastic = Elastic::shared();
+    let by_hand = json!({"settings": {"number_of_replicas": 0}, "mappings": {"dynamic": false, "properties": {
+        "body": {"type": "text"},
+        "bugstream": {"properties": {"unindexed": {"type": "long"}, "error": {"type": "keyword"}}},
+    }}});
+    let index = format!("/{}", elastic.name("bugstream-timelines-public-000001"));
+    assert_eq!(elastic.call(Method::PUT, &index, Some(&by_hand)).await.0, 200);
+    let node = elastic.node().to_owned();
+    let mut stage = Stage::prepare(elastic, &node).await;
+    stage.follow();
     let secret = json!({"event": "commented", "body": {"secret": "content"}});
+    stage
+        .download(&issue(5), &raw(5, "before"), &[commented(0), commented(1)])
+        .await;
     let revision = stage
         .download(&issue(5), &raw(5, "after"), &[commented(0), secret])
         .await;
@@ -184,15 +231,14 @@ async fn a_refused_document_becomes_an_error_stub_and_a_dead_letter_and_the_rest
         .elastic
         .hits("timelines", json!({"exists": {"field": "bugstream.error"}}))
         .await;
-    assert_eq!(
-        errors[0]["_source"]["bugstream"]["error"],
-        "document_parsing_exception: body"
-    );
+    let stub = &errors[0]["_source"]["bugstream"];
+    assert_eq!(stub["error"], "document_parsing_exception: bugstream.unindexed");
+    assert_eq!(stub.get("unindexed"), None);
     let letters = stage.dead_letters().await;
     let refusal = letters[0].refusal.as_ref().expect("it is about a document");
     assert_eq!(
         (letters.len(), &*letters[0].kind, &*refusal.field),
-        (1, "document", "body")
+        (1, "document", "bugstream.unindexed")
     );
     assert_eq!(refusal.document_id, id("5/1"));
     assert!(
@@ -378,30 +424,46 @@ async fn while_indices_are_read_only_events_wait_and_readiness_says_why() {
 }
 
 #[tokio::test]
-async fn an_index_in_the_way_is_named_until_someone_moves_it() {
+async fn an_old_index_in_the_way_is_named_with_the_fix_until_someone_moved_it() {
     let elastic = Elastic::shared();
-    let in_the_way = elastic.name("timelines");
-    elastic.call(Method::PUT, &format!("/{in_the_way}"), None).await;
+    let old = elastic.name("timelines");
+    let document = json!({"event": "labeled", "bug_number": 5});
+    let path = format!("/{old}/_doc/1?refresh=true");
+    assert_eq!(elastic.call(Method::PUT, &path, Some(&document)).await.0, 201);
     let node = elastic.node().to_owned();
     let mut stage = Stage::prepare(elastic, &node).await;
     stage.follow();
-    wait::until_true("the name", PATIENCE, async || {
-        stage
-            .context
-            .health
+    let health = stage.context.health.clone();
+    let why = async || {
+        health
             .away()
             .await
             .get("indices")
-            .is_some_and(|why| why.contains(&in_the_way))
-    })
-    .await;
-    stage
-        .elastic
-        .call(Method::DELETE, &format!("/{in_the_way}"), None)
-        .await;
+            .cloned()
+            .filter(|why| why.contains(&old))
+    };
+    let why = wait::until("the name", PATIENCE, why).await;
     let revision = stage.download(&issue(5), &raw(5, "a"), &[]).await;
+    let kept = format!("old-{old}");
+    for (method, path) in [
+        (Method::PUT, format!("/{old}/_block/write")),
+        (Method::POST, format!("/{old}/_clone/{kept}")),
+        (Method::DELETE, format!("/{old}")),
+    ] {
+        assert!(why.contains(&format!("{method} {path}")), "{method} {path}: {why}");
+        assert_eq!(stage.elastic.call(method, &path, None).await.0, 200, "{path}");
+    }
     stage.settled().await;
     assert_eq!(stage.visible("issues").await, at(&["5"], revision));
+    assert_eq!(
+        stage
+            .elastic
+            .call(Method::GET, &format!("/{kept}/_doc/1"), None)
+            .await
+            .1["_source"],
+        document
+    );
+    stage.elastic.call(Method::DELETE, &format!("/{kept}"), None).await;
     stage.stop().await;
 }
 

@@ -119,6 +119,29 @@ async fn an_index_in_the_place_of_an_alias_is_an_error_and_stays() {
     assert_eq!(all_indices(&here).await, ["issues"]);
 }
 
+#[tokio::test]
+async fn an_alias_that_has_someone_elses_index_too_is_an_error() {
+    let here = Installation::new();
+    let (old, alias) = (here.elastic.name("github-issues"), here.elastic.name("issues"));
+    let body = json!({"aliases": {&alias: {}}});
+    assert_eq!(
+        here.elastic.call(Method::PUT, &format!("/{old}"), Some(&body)).await.0,
+        200
+    );
+    let index = old.clone();
+    assert_eq!(
+        here.indices.ensure().await,
+        Err(IndexError::NotOurs {
+            alias: alias.clone(),
+            index
+        })
+    );
+    let remove = json!({"actions": [{"remove": {"index": old, "alias": alias}}]});
+    assert_eq!(here.elastic.call(Method::POST, "/_aliases", Some(&remove)).await.0, 200);
+    here.indices.ensure().await.unwrap();
+    assert_eq!(ids(&here.elastic, "issues", json!({"match_all": {}})).await, [""; 0]);
+}
+
 /// Every recorded issue and event, and values of types that GitHub's schema allows or a server might send one day.
 #[tokio::test]
 async fn recorded_and_odd_documents_are_accepted_and_add_no_field() {

@@ -8,6 +8,7 @@ mod following;
 mod indices;
 mod past;
 mod rebuilding;
+mod schemas;
 mod scripted;
 mod stage;
 mod storm;

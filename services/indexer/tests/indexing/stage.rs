@@ -1,7 +1,7 @@
 //! What the tests share: an installation of its own on the shared Elasticsearch, and a running indexer that follows a
 //! log which the test writes as the downloader would.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,16 +173,22 @@ impl Stage {
 
     /// Stores a download and publishes its event, as the downloader does; answers the event's revision.
     pub(crate) async fn download(&self, issue: &IssueId, raw: &Value, timeline: &[Value]) -> u64 {
+        let (raw, timeline) = (serde_json::to_vec(raw).unwrap(), serde_json::to_vec(timeline).unwrap());
+        self.download_raw(issue, raw, timeline).await
+    }
+
+    /// The same with bytes as they may be.
+    pub(crate) async fn download_raw(&self, issue: &IssueId, raw: Vec<u8>, timeline: Vec<u8>) -> u64 {
         let newest = self.log.newest(issue).await.unwrap();
-        let (raw, timeline_raw) = (serde_json::to_vec(raw).unwrap(), serde_json::to_vec(timeline).unwrap());
-        let marks = Archived::parse(&raw, &timeline_raw).unwrap().classify(&rules());
+        let archived = Archived::parse(&raw, &timeline).unwrap();
+        let (timeline_events, marks) = (archived.timeline().len() as u32, archived.classify(&rules()));
         let marks = past(newest.as_ref()).grow(&marks);
         let (revision, nonce) = (self.log.next_revision(newest.as_ref()), self.context.chance.nonce());
         let put = |part, bytes: Vec<u8>| self.objects.put(issue, revision, &nonce, part, bytes.into());
         let change = Change::Downloaded(Downloaded {
             issue: put(Part::Issue, raw).await.unwrap(),
-            timeline: put(Part::Timeline, timeline_raw).await.unwrap(),
-            timeline_events: timeline.len() as u32,
+            timeline: put(Part::Timeline, timeline).await.unwrap(),
+            timeline_events,
         });
         self.publish(issue, newest.as_ref(), revision, marks, change).await
     }
@@ -274,6 +280,25 @@ impl Stage {
             .collect();
         visible.sort();
         visible
+    }
+
+    /// Every document behind an alias, by id.
+    pub(crate) async fn sources(&self, alias: &str) -> BTreeMap<String, Value> {
+        let hits = self.elastic.hits(alias, json!({"match_all": {}})).await;
+        let mut sources = BTreeMap::new();
+        for mut hit in hits {
+            sources.insert(hit["_id"].as_str().unwrap().to_owned(), hit["_source"].take());
+        }
+        sources
+    }
+
+    /// The object `bugstream` of an issue's document: the rest may be what no parser here takes.
+    pub(crate) async fn additions(&self, number: u64) -> Value {
+        self.elastic.refresh().await;
+        let path = format!("/{}/_search", self.elastic.name("issues"));
+        let body = json!({"query": {"term": {"bug_number": number}}, "_source": ["bugstream"]});
+        let (_, mut found) = self.elastic.call(http::Method::POST, &path, Some(&body)).await;
+        found["hits"]["hits"][0]["_source"]["bugstream"].take()
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<v1::DeadLetter> {

@@ -1,6 +1,8 @@
 //! The documents that an issue must have, from its stored JSON and its newest event: raw members, and what Bugstream
 //! adds. Computed from what `docs/ARCHITECTURE.md` says, over plain values, without the archive library.
 
+use std::borrow::Cow;
+
 use bugstream_proto::Event;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -54,7 +56,7 @@ impl Expected {
 impl Document {
     /// The first place (a JSON pointer, no content) in which what was found differs; `None` if it is equal.
     pub(super) fn difference(&self, found: &Value) -> Option<String> {
-        let mut found = found.clone();
+        let mut found = whole(found).into_owned();
         if let Some(additions) = found.get_mut("bugstream").and_then(Value::as_object_mut) {
             // A document may name the trace that made it.
             if additions.get("trace_id").is_some_and(Value::is_string) {
@@ -68,6 +70,22 @@ impl Document {
         }
         first_difference(&self.content, &found, "")
     }
+}
+
+/// A document with what Elasticsearch could not index in its place again.
+pub(super) fn whole(found: &Value) -> Cow<'_, Value> {
+    let Some(unindexed) = found["bugstream"]["unindexed"].as_object() else {
+        return Cow::Borrowed(found);
+    };
+    let mut whole = found.clone();
+    for (name, json) in unindexed {
+        let value = json.as_str().and_then(|json| serde_json::from_str(json).ok());
+        whole[name] = value.unwrap_or_default();
+    }
+    if let Some(additions) = whole["bugstream"].as_object_mut() {
+        additions.retain(|name, _| name != "unindexed" && name != "error");
+    }
+    Cow::Owned(whole)
 }
 
 fn members(raw: &Value) -> Map<String, Value> {
@@ -159,6 +177,15 @@ pub(super) fn first_difference(left: &Value, right: &Value, path: &str) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_put_aside_counts_as_being_in_its_place() {
+        let found = json!({"title": "a", "bugstream": {"revision": 1, "error": "refused: labels",
+            "unindexed": {"labels": "[\"b\"]", "": "{\"c\":1}"}}});
+        let meant = json!({"title": "a", "labels": ["b"], "": {"c": 1}, "bugstream": {"revision": 1}});
+        assert_eq!(*whole(&found), meant);
+        assert_eq!(*whole(&meant), meant);
+    }
 
     #[test]
     fn a_difference_is_named_by_its_path_and_never_quoted() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Mirror;
 use super::elastic::Found;
-use super::expected::{Document, Expected};
+use super::expected::{Document, Expected, whole};
 use super::findings::{Difference, Fix, Kind};
 use super::place::{self, Side, Slot};
 use super::wall::Wall;
@@ -262,7 +262,7 @@ impl<'a> Comparison<'a> {
         };
         let fix = self.fix(&found, slot);
         let leak = (found.side == Side::Public)
-            .then(|| self.wall.leak(&found.source))
+            .then(|| self.wall.leak(&whole(&found.source)))
             .flatten();
         let Some(expected) = self.expected_at(slot) else {
             return self.add(Kind::ExtraDocument, &found, self.why_extra(), fix);
@@ -356,7 +356,7 @@ fn judge(expected: &Document, found: &Found, revision: u64) -> Option<(Kind, Str
             format!("is of revision {found_revision}, not {revision}"),
         ));
     }
-    if additions.get("error").is_some() {
+    if additions.get("error").is_some() && additions.get("unindexed").is_none() {
         return Some((
             Kind::RefusedDocument,
             "Elasticsearch refused it: see the dead letters".into(),

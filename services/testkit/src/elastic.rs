@@ -38,12 +38,11 @@ impl Elastic {
     /// Never: a client without options can be built.
     #[must_use]
     pub fn at(node: &str) -> Self {
-        crate::install_tls();
-        let client = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .no_proxy()
-            .build()
-            .expect("a client without options");
+        Self::through(node, builder().build().expect("a client without options"))
+    }
+
+    /// Takes a fresh prefix on a node that only this client is let into.
+    pub(crate) fn through(node: &str, client: reqwest::Client) -> Self {
         Self {
             node: node.trim_end_matches('/').to_owned(),
             prefix: format!("t{}-", &crate::nonce()[..12]),
@@ -123,6 +122,12 @@ impl Elastic {
             .map(|name| name[self.prefix.len()..].to_owned())
             .collect()
     }
+}
+
+/// What every client of a node has.
+pub(crate) fn builder() -> reqwest::ClientBuilder {
+    crate::install_tls();
+    reqwest::Client::builder().timeout(PATIENCE).no_proxy()
 }
 
 fn names<'a>(rows: &'a Value, key: &'a str) -> impl Iterator<Item = &'a str> {

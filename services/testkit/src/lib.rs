@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod queues;
 pub mod rig;
 pub mod schemas;
+pub mod secured;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU64, Ordering};

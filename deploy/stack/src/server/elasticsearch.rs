@@ -20,6 +20,22 @@ use crate::ports;
 use crate::process::{Identity, Process, wait_until};
 use crate::provision::{Distribution, UNPRIVILEGED};
 
+/// The user of a server with [`Security`], who may everything, and the password.
+pub const ADMIN: (&str, &str) = ("admin", "a-password");
+
+/// The password as Elasticsearch keeps it in its file of users.
+const HASH: &str =
+    "{PBKDF2}10000$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=$ckJAtZAlL5oKBDp3CfSMgH/Mm5fthVfKsr62na12SPQ=";
+
+/// TLS and a login, for tests of what needs them. As PEM.
+#[derive(Debug, Clone)]
+pub struct Security {
+    /// Its certificate, for 127.0.0.1.
+    pub certificate: String,
+    /// The certificate's key.
+    pub key: String,
+}
+
 /// What an Elasticsearch needs to start.
 #[derive(Debug, Clone)]
 pub struct ElasticsearchOptions {
@@ -31,6 +47,8 @@ pub struct ElasticsearchOptions {
     pub port: u16,
     /// Java heap in MB; 512 MB serve hundreds of small test indices.
     pub heap_mb: u32,
+    /// Without it everyone on this machine may everything.
+    pub security: Option<Security>,
 }
 
 impl ElasticsearchOptions {
@@ -42,6 +60,7 @@ impl ElasticsearchOptions {
             dir: dir.into(),
             port: 0,
             heap_mb: 512,
+            security: None,
         }
     }
 }
@@ -51,10 +70,13 @@ impl ElasticsearchOptions {
 pub type Elasticsearch = Running<ElasticsearchOptions>;
 
 impl Elasticsearch {
-    /// Its address, `http://127.0.0.1:<port>`.
+    /// Its address, `http://127.0.0.1:<port>`, or `https` with [`Security`].
     #[must_use]
     pub fn url(&self) -> String {
-        url(self.port())
+        match self.options.security {
+            Some(_) => format!("https://127.0.0.1:{}", self.port()),
+            None => url(self.port()),
+        }
     }
 
     /// Process id of the server itself, not of its launcher.
@@ -98,7 +120,14 @@ impl Options for ElasticsearchOptions {
         prepare(self).with_context(|| format!("cannot prepare {}", self.dir.display()))?;
         let mut process = Process::start("elasticsearch", command(self), &self.log())?;
         let health = format!("{}/_cluster/health?wait_for_status=yellow&timeout=1s", url(self.port));
-        process.wait_ready(START, || answers(&health))?;
+        let log = self.log();
+        process.wait_ready(START, || match self.security {
+            None => answers(&health),
+            // Whom it lets in and why they trust it is the test's.
+            Some(_) => {
+                fs::read_to_string(&log).is_ok_and(|log| log.contains("[o.e.n.Node") && log.contains("] started"))
+            }
+        })?;
         Ok(process)
     }
 
@@ -167,12 +196,29 @@ fn prepare(options: &ElasticsearchOptions) -> Result<()> {
     fs::copy(shipped.join("jvm.options"), dir.join("config/jvm.options")).context("cannot copy jvm.options")?;
     fs::write(dir.join("config/log4j2.properties"), LOGGING).context("cannot write log4j2.properties")?;
     fs::write(dir.join("config/elasticsearch.yml"), settings(options)?).context("cannot write elasticsearch.yml")?;
+    if let Some(security) = &options.security {
+        write_security(security, &dir.join("config"))?;
+    }
     // A pid file of an earlier run would name somebody else's process.
     let _ = fs::remove_file(pid_file(dir));
     match unprivileged() {
         Some(user) => hand_over(dir, user),
         None => Ok(()),
     }
+}
+
+fn write_security(security: &Security, config: &Path) -> Result<()> {
+    let (admin, _) = ADMIN;
+    let files = [
+        ("node.crt", security.certificate.clone()),
+        ("node.key", security.key.clone()),
+        ("users", format!("{admin}:{HASH}\n")),
+        ("users_roles", format!("superuser:{admin}\n")),
+    ];
+    for (name, content) in files {
+        fs::write(config.join(name), content).with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(())
 }
 
 /// Makes the unprivileged user the owner of the folder's first two levels; what it writes below is its own anyway.
@@ -220,6 +266,18 @@ rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 ";
 
+const OPEN: &str = "\
+# Without passwords: it listens on loopback only.
+xpack.security.enabled: false
+";
+
+const SECURED: &str = "\
+xpack.security.enabled: true
+xpack.security.http.ssl.enabled: true
+xpack.security.http.ssl.certificate: node.crt
+xpack.security.http.ssl.key: node.key
+";
+
 fn settings(options: &ElasticsearchOptions) -> Result<String> {
     let quoted = |path: PathBuf| serde_json::Value::from(path.display().to_string());
     let (port, dir) = (options.port, &options.dir);
@@ -234,8 +292,7 @@ fn settings(options: &ElasticsearchOptions) -> Result<String> {
          path.data: {data}\n\
          path.logs: {logs}\n\
          path.repo: {repo}\n\
-         # Without passwords: it listens on loopback only.\n\
-         xpack.security.enabled: false\n\
+         {security}\
          # On a nearly full disk it would refuse writes, and a workstation's disk is often nearly full.\n\
          cluster.routing.allocation.disk.threshold_enabled: false\n\
          # One shared server holds the small indices of every test of a run.\n\
@@ -243,5 +300,6 @@ fn settings(options: &ElasticsearchOptions) -> Result<String> {
         data = quoted(dir.join("data")),
         logs = quoted(dir.join("logs")),
         repo = quoted(dir.join("snapshots")),
+        security = if options.security.is_some() { SECURED } else { OPEN },
     ))
 }

@@ -11,7 +11,7 @@ mod minio;
 mod nats;
 mod running;
 
-pub use elasticsearch::{Elasticsearch, ElasticsearchOptions};
+pub use elasticsearch::{ADMIN, Elasticsearch, ElasticsearchOptions, Security};
 pub use minio::{Minio, MinioOptions};
 pub use nats::{Nats, NatsOptions};
 pub use running::{Options, Running};

@@ -170,16 +170,15 @@ fn untrusted(error: &rustls::Error) -> String {
 }
 
 fn tls(error: &elasticsearch::Error) -> Option<&rustls::Error> {
-    causes(error).find_map(|cause| {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        // What an I/O error wraps is not its source.
-        let inner = inner.and_then(|inner| inner.downcast_ref());
-        inner.or_else(|| cause.downcast_ref())
-    })
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
+/// The error and what caused it. What an I/O error wraps is not its source, so that is looked for apart.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
+    std::iter::successors(Some(error), |error| match error.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+        None => (*error).source(),
+    })
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 mod bad_input;
 mod clock;
 mod documents;
+mod door;
 mod example;
 mod journeys;
 mod recorded;
 mod repair;
 mod secrets;
+mod secured;
 mod stage;
 mod trace;

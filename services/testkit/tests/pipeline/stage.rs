@@ -10,6 +10,7 @@ use std::time::Duration;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::clock::Clock;
 use bugstream_kit::config::{self, Settings};
+use bugstream_kit::health::Health;
 use bugstream_kit::objects::Objects;
 use bugstream_kit::service::Context;
 use bugstream_proto::{ObjectKey, RepoName, topology};
@@ -83,7 +84,9 @@ pub(crate) struct Stage {
     pub(crate) config: PathBuf,
     /// The S3 server, with [`Store::S3`].
     pub(crate) minio: Option<Minio>,
-    objects: Objects,
+    /// What the indexer says of itself.
+    pub(crate) indexer: Health,
+    pub(crate) objects: Objects,
     clock: Clock,
     services: JoinSet<anyhow::Result<()>>,
     stops: Vec<bugstream_kit::service::Stop>,
@@ -92,9 +95,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set(play: Play) -> Self {
+        let elastic = Elastic::shared();
+        let node = format!("node = '{}'", elastic.node());
+        Self::set_before(play, elastic, &node).await
+    }
+
+    /// With another Elasticsearch, which services are told of by `keys` of `[elasticsearch]`.
+    pub(crate) async fn set_before(play: Play, elastic: Elastic, keys: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let nats = Nats::start().await;
-        let elastic = Elastic::shared();
         let github = Simulator::start(Options {
             issues: play.issues,
             ..Options::default()
@@ -110,7 +119,7 @@ impl Stage {
             Some(minio) => bucket(&minio.bucket()),
         };
         let config = dir.path().join("bugstream.toml");
-        std::fs::write(&config, configuration(&play, &nats, &elastic, &github, &store)).unwrap();
+        std::fs::write(&config, configuration(&play, &nats, &elastic, keys, &github, &store)).unwrap();
         let settings = settings(&config);
         let objects = Objects::open(&config::ObjectStore::read(&settings).unwrap()).unwrap();
         let nats_config = config::Nats::read(&settings).unwrap();
@@ -129,6 +138,7 @@ impl Stage {
             repo,
             config,
             minio,
+            indexer: Health::default(),
             objects,
             clock: play.clock,
             services,
@@ -183,6 +193,7 @@ impl Stage {
     fn start_indexer(&mut self) {
         let config = bugstream_indexer::config::Config::read(&settings(&self.config)).unwrap();
         let context = self.context("indexer");
+        self.indexer = context.health.clone();
         self.run(move || bugstream_indexer::run(config, context));
     }
 
@@ -396,22 +407,16 @@ fn settings(config: &std::path::Path) -> Settings {
     Settings::load(Some(config), |_| None, &[]).unwrap()
 }
 
-fn configuration(play: &Play, nats: &Nats, elastic: &Elastic, github: &Simulator, store: &str) -> String {
+fn configuration(play: &Play, nats: &Nats, elastic: &Elastic, keys: &str, github: &Simulator, store: &str) -> String {
     let Play {
         inactivity_delay_s,
         longest_wait_s,
         extra,
         ..
     } = play;
-    let (repository, nats, node, prefix, api) = (
-        github.repository(),
-        nats.url(),
-        elastic.node(),
-        elastic.prefix(),
-        github.url(),
-    );
+    let (repository, nats, prefix, api) = (github.repository(), nats.url(), elastic.prefix(), github.url());
     format!(
-        "[nats]\nurl = '{nats}'\n[object_store]\n{store}\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
+        "[nats]\nurl = '{nats}'\n[object_store]\n{store}\n[elasticsearch]\n{keys}\nprefix = '{prefix}'\n\
          [github]\napi_url = '{api}'\ntoken = 'a-token'\n[[repositories]]\nname = '{repository}'\nprivate = '{repository}-private'\n\
          [webhook_receiver]\nsecrets = ['{SECRET}']\ninactivity_delay_s = {inactivity_delay_s}\nlongest_wait_s = {longest_wait_s}\n\
          [indexer]\nhealth_listen = '127.0.0.1:0'\nreplicas = 0\n[downloader]\nhealth_listen = '127.0.0.1:0'\nconfirm_delay_s = 1\n{extra}"

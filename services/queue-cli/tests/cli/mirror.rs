@@ -84,14 +84,20 @@ impl Mirror {
     }
 
     pub(crate) fn start(&mut self) {
-        let settings =
-            Settings::load(Some(&self.dir.path().join("bugstream.toml")), |_| None, &[]).expect("well-formed");
-        let downloader = bugstream_downloader::Config::read(&settings).expect("complete");
+        let downloader = bugstream_downloader::Config::read(&self.settings()).expect("complete");
         let context = self.context("downloader");
         self.run(move || bugstream_downloader::run(downloader, context));
-        let indexer = bugstream_indexer::config::Config::read(&settings).expect("complete");
+        self.start_indexer();
+    }
+
+    pub(crate) fn start_indexer(&mut self) {
+        let indexer = bugstream_indexer::config::Config::read(&self.settings()).expect("complete");
         let context = self.context("indexer");
         self.run(move || bugstream_indexer::run(indexer, context));
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::load(Some(&self.dir.path().join("bugstream.toml")), |_| None, &[]).expect("well-formed")
     }
 
     pub(crate) fn context(&mut self, service: &'static str) -> Context {

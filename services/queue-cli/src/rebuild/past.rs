@@ -77,6 +77,12 @@ mod tests {
             without: 12,
             holes: vec!["a/b#7".to_owned()],
         };
-        insta::assert_snapshot!(report(&shown, datetime!(2026-01-31 0:00 UTC)).render(Output::Human), @"");
+        let shown = report(&shown, datetime!(2026-01-31 0:00 UTC));
+        insta::assert_snapshot!(shown.render(Output::Human), @r#"
+        generation 5 shows what was true at 2026-01-31T00:00:00Z, to those who may see private documents: issues-as-of-20260131_000000, timelines-as-of-20260131_000000
+          without 12 issues that the log knows now and has no event of from before then: not mirrored yet, or no longer kept
+          without the content of 1 issue, whose objects are no longer kept: a/b#7
+          queue-cli generations prune 5   removes it
+        "#);
     }
 }

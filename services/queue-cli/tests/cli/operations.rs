@@ -7,6 +7,9 @@ use crate::mirror::Mirror;
 /// Commands that go on until somebody goes away. Their own tests run them.
 const ENDLESS: [&str; 1] = ["queue-cli status --watch"];
 
+/// A past time on that page, which no test's log knows: now stands for it.
+const PAST: &str = "2026-10-31T12:00:00Z";
+
 fn document() -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/OPERATIONS.md");
     std::fs::read_to_string(file).expect("the document is there")
@@ -57,7 +60,7 @@ async fn every_command_of_the_operators_page_works() {
         if words.starts_with("verify") || words.starts_with("status") {
             mirror.drained().await;
         }
-        let ran = mirror.operator.run(words).await;
+        let ran = mirror.operator.run(&words.replace(PAST, &crate::rebuild::now())).await;
         assert_eq!(ran.code, 0, "{command}: {}{}", ran.out, ran.err);
     }
 }

@@ -65,6 +65,13 @@ fn without_sizes(table: &str) -> String {
     table.lines().map(shorter).collect::<Vec<_>>().join("\n")
 }
 
+/// As `--as-of` takes it.
+pub(crate) fn now() -> String {
+    let now = bugstream_kit::clock::Clock::system().now();
+    now.format(&time::format_description::well_known::Rfc3339)
+        .expect("a year that can be written")
+}
+
 fn told(ran: &Ran) -> Vec<&str> {
     ran.err.lines().map(str::trim).collect()
 }
@@ -322,4 +329,58 @@ async fn without_its_configuration_it_says_which_key_is_missing() {
         (2, true),
         "{refused}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_true_at_a_past_time_is_read_by_a_name_of_its_own() {
+    let mirror = Mirror::filled().await;
+    // A past time is a whole second: the one of the last download must be over.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let at = now();
+    let ran = mirror.operator.run(&format!("rebuild --as-of {at}")).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.out.starts_with("generation 2 shows what was true at 20"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.ends_with("\n  queue-cli generations prune 2   removes it\n"),
+        "{}",
+        ran.out
+    );
+    mirror.is_clean().await;
+    let again = mirror.report(&format!("rebuild --as-of {at}")).await;
+    let alias = again["aliases"][0].as_str().expect("a name");
+    let plain = alias.strip_prefix(mirror.elastic.prefix()).expect("as all names");
+    let all = json!({ "match_all": {} });
+    let (then, today) = (
+        mirror.elastic.hits(plain, all.clone()).await,
+        mirror.elastic.hits("issues", all).await,
+    );
+    assert_eq!(
+        (then.len(), &again["generation"], &again["without"]),
+        (today.len(), &json!(2), &json!(0))
+    );
+    let table = mirror.operator.run("generations list").await.out();
+    assert!(
+        table.contains(&format!("2           issues     kept as {alias} ")),
+        "{table}"
+    );
+
+    let (code, refused) = mirror.operator.run("rollback 2").await.refused();
+    assert_eq!((code, refused.contains("shows a past time")), (1, true), "{refused}");
+    for (time, why) in [
+        ("2999-01-01", "lies in the future"),
+        ("2001-01-01", "the log begins at "),
+        ("yesterday", "is not a date"),
+    ] {
+        let (code, refused) = mirror.operator.run(&format!("rebuild --as-of {time}")).await.refused();
+        let wanted = if time == "yesterday" { 2 } else { 1 };
+        assert_eq!((code, refused.contains(why)), (wanted, true), "{refused}");
+    }
+    mirror.did("generations prune --keep 0").await;
+    assert_eq!(mirror.generations().await.len(), 4, "only its number removes it");
+    mirror.did("generations prune 2").await;
+    mirror.only_serves(1).await;
 }

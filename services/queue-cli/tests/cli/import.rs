@@ -208,7 +208,7 @@ async fn an_archive_made_to_do_harm_does_none() {
     for (line, why) in [
         ("import /nowhere", "/nowhere cannot be read"),
         ("import /dev/null", "the archive is cut short"),
-        ("import /proc/self/fdinfo", "has no folder of an issue"),
+        ("import /proc/self/attr", "has no folder of an issue"),
     ] {
         let (code, refused) = mirror.operator.run(line).await.refused();
         assert_eq!((code, refused.contains(why)), (1, true), "{line}: {refused}");

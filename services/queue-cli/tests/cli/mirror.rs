@@ -118,6 +118,10 @@ impl Mirror {
 
     /// Waits until no request waits and every event is indexed.
     pub(crate) async fn drained(&self) {
+        self.drained_within(SOON).await;
+    }
+
+    pub(crate) async fn drained_within(&self, deadline: Duration) {
         let jetstream = self.nats.jetstream().await;
         let pending = async || {
             let mut pending = 0;
@@ -128,7 +132,7 @@ impl Mirror {
             let consumer = stream.consumer_info(topology::INDEXER.name).await.ok()?;
             Some(pending + consumer.num_pending + consumer.num_ack_pending as u64)
         };
-        wait::until_true("every queue is empty", SOON, async || pending().await == Some(0)).await;
+        wait::until_true("every queue is empty", deadline, async || pending().await == Some(0)).await;
     }
 
     pub(crate) async fn did(&self, line: &str) {

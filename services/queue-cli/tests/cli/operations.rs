@@ -2,13 +2,18 @@
 
 use bugstream_kit::config::{Github, Repositories, Settings};
 
-use crate::mirror::Mirror;
+use crate::mirror::{ISSUES, Mirror};
+use crate::old_system::Old;
 
 /// Commands that go on until somebody goes away. Their own tests run them.
 const ENDLESS: [&str; 1] = ["queue-cli status --watch"];
 
 /// A past time on that page, which no test's log knows: now stands for it.
 const PAST: &str = "2026-10-31T12:00:00Z";
+
+/// Directories on that page, in whose place a test has its own.
+const OLD: &str = "/data/current";
+const KEPT: &str = "/srv/snapshots";
 
 fn document() -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/OPERATIONS.md");
@@ -55,12 +60,19 @@ async fn every_command_of_the_operators_page_works() {
     assert!(commands.len() > 12, "{commands:?}");
     let mut mirror = Mirror::empty("").await;
     mirror.start();
+    let old = Old::write(mirror.dir.path(), &mirror.github.repository(), ISSUES);
+    let kept = mirror.dir.path().join("snapshots").display().to_string();
+    let old = old.path.display().to_string();
     for command in commands.iter().filter(|command| !ENDLESS.contains(&command.as_str())) {
         let words = command.strip_prefix("queue-cli ").expect("as filtered");
-        if words.starts_with("verify") || words.starts_with("status") {
+        if ["verify", "status", "snapshot"]
+            .iter()
+            .any(|first| words.starts_with(first))
+        {
             mirror.drained().await;
         }
-        let ran = mirror.operator.run(&words.replace(PAST, &crate::rebuild::now())).await;
+        let words = words.replace(PAST, &crate::rebuild::now()).replace(OLD, &old);
+        let ran = mirror.operator.run(&words.replace(KEPT, &kept)).await;
         assert_eq!(ran.code, 0, "{command}: {}{}", ran.out, ran.err);
     }
 }

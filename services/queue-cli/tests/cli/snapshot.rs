@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bugstream_kit::service::Stop;
 use bugstream_proto::{Verb, topology};
@@ -11,7 +12,7 @@ use futures_util::TryStreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, SOON};
 use crate::old_system::{Old, PLANTED, Packed, texts, unpacked};
 use crate::operator::issue;
 
@@ -28,7 +29,8 @@ impl Mirror {
         mirror.start_indexer();
         let old = Old::write(mirror.dir.path(), &mirror.github.repository(), count);
         mirror.did(&format!("import {}", old.path.display())).await;
-        mirror.drained().await;
+        let deadline = SOON + Duration::from_millis(100) * u32::try_from(count).expect("not so many");
+        mirror.drained_within(deadline).await;
         (mirror, old)
     }
 

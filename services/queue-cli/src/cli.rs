@@ -87,11 +87,19 @@ pub enum Command {
     /// Show the generations of indices, or remove old ones
     #[command(subcommand)]
     Generations(Generations),
+    /// Say what happened to an issue, when and why
+    History(crate::history::cli::History),
+    /// Show what the archive has of an issue
+    Show(crate::show::cli::Show),
     /// Keep the archive as one file, or put one back
     #[command(subcommand)]
     Snapshot(crate::snapshot::cli::Snapshot),
     /// Take what the old system kept into the archive
     Import(crate::import::cli::Import),
+    /// Remove everything about an issue, for a legal request
+    Forget(crate::forget::cli::Forget),
+    /// Remove old revisions, and what no event names
+    Collect(crate::collect::cli::Collect),
     /// Print a completion script for a shell
     Completion(Completion),
     /// Do nothing: the old system's containers were started with it
@@ -414,10 +422,10 @@ pub enum Deletions {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a date: write 2026-01-31 or 2026-01-31T12:00:00Z")]
-struct NoDate(String);
+pub(crate) struct NoDate(String);
 
 /// A day, which begins at midnight UTC, or a time.
-fn date(text: &str) -> Result<OffsetDateTime, NoDate> {
+pub(crate) fn date(text: &str) -> Result<OffsetDateTime, NoDate> {
     let day = Date::parse(text, format_description!("[year]-[month]-[day]")).map(|day| day.midnight().assume_utc());
     day.or_else(|_| OffsetDateTime::parse(text, &Rfc3339))
         .map_err(|_| NoDate(text.to_owned()))

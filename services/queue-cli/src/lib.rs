@@ -18,6 +18,7 @@ mod add_range;
 mod add_updated_since;
 mod backfill;
 mod cli;
+mod collect;
 mod completion;
 mod contents;
 mod cost;
@@ -27,7 +28,9 @@ mod deletions;
 mod deps;
 mod enqueue;
 mod failure;
+mod forget;
 mod github;
+mod history;
 mod import;
 mod interrupt;
 mod invocation;
@@ -37,6 +40,7 @@ mod purge;
 mod queue;
 mod rebuild;
 mod report;
+mod show;
 mod snapshot;
 mod status;
 mod usage;
@@ -116,8 +120,12 @@ pub async fn execute(command: &Command, deps: &Deps, progress: &mut Progress<'_>
         Command::Rebuild(asked) => rebuild::run(*asked, deps, progress).await,
         Command::Rollback(asked) => rebuild::roll_back(*asked, deps, progress).await,
         Command::Generations(asked) => rebuild::generations(*asked, deps).await,
+        Command::History(asked) => history::run(asked, deps).await,
+        Command::Show(asked) => show::run(asked, deps).await,
         Command::Snapshot(asked) => snapshot::run(asked, deps, progress).await,
         Command::Import(asked) => import::run(asked, deps, progress).await,
+        Command::Forget(asked) => forget::run(asked, deps, progress).await,
+        Command::Collect(asked) => collect::run(*asked, deps, progress).await,
         Command::Completion(completion) => Ok(completion::run(completion)),
         Command::Noop => Ok(Report::nothing()),
     }

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::queue::Queue;
 
 /// Every command with its arguments. `<QUEUE>` becomes the queue that was typed.
-const COMMANDS: [(&str, &str); 17] = [
+const COMMANDS: [(&str, &str); 21] = [
     ("add", "<QUEUE> <NUMBER>..."),
     ("add-range", "<QUEUE> <FIRST> <LAST>"),
     ("add-updated-since", "<QUEUE> <DATE> [--limit <COUNT>]"),
@@ -29,11 +29,15 @@ const COMMANDS: [(&str, &str); 17] = [
     ("rebuild", "[--only issues|timelines] [--accept-holes]"),
     ("rollback", "[<GENERATION>]"),
     ("generations", "list|prune [<GENERATION>|--keep <COUNT>] [--dry-run]"),
+    ("history", "<NUMBER> [--diff <FROM> <TO>]"),
+    ("show", "<NUMBER> [--at <TIME>] [--raw|--document]"),
     (
         "snapshot",
         "make [--public] [--to <DIR>]|list|prune [--keep-days <DAYS>] [--dry-run]|restore <SNAPSHOT>",
     ),
     ("import", "<PATH> [--dry-run]"),
+    ("forget", "<NUMBER> [--dry-run|--allow]"),
+    ("collect", "[--dry-run] [--accept-orphans]"),
     ("completion", "bash|elvish|fish|powershell|zsh"),
     ("noop", ""),
 ];
@@ -200,10 +204,10 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r#"
         $ queue-cli
         error: a command is missing
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|snapshot|import|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|dead-letters|verify|rebuild|rollback|generations|snapshot|import|forget|collect|completion; queue-cli --help says more
         $ queue-cli ad download 1
         error: there is no command "ad": did you mean add?
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|verify|rebuild|rollback|generations|snapshot|import|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|dead-letters|verify|rebuild|rollback|generations|snapshot|import|forget|collect|completion; queue-cli --help says more
         $ queue-cli add
         error: <QUEUE>, <NUMBER>... are missing
           usage: queue-cli add download|index <NUMBER>...

@@ -27,7 +27,7 @@ use bugstream_proto::RepoName;
 use crate::document::PRIVATE_FLAG;
 use crate::json::{self, Member};
 use crate::parse::Archived;
-use crate::reference::{References, repositories_of};
+use crate::reference::{References, Seen, repositories_of};
 
 /// The titles that the moderation of a private issue leaves on its public one.
 const MODERATION_TITLES: [&str; 2] = ["In the moderation queue.", "Issue closed."];
@@ -126,9 +126,10 @@ impl Archived<'_> {
         } else {
             Side::Public
         };
+        let mut seen = Seen::default();
         let timeline = (0..self.timeline().len()).map(|position| match issue {
             Side::Private => Side::Private,
-            Side::Public => self.event_side(position, rules),
+            Side::Public => self.event_side(position, rules, &mut seen),
         });
         Classified {
             issue,
@@ -154,16 +155,16 @@ impl Archived<'_> {
     /// The issue that a `cross-referenced` event nests.
     pub(crate) fn source_issue(&self, position: usize) -> Option<Vec<Member<'_>>> {
         let event = self.event(position)?;
-        if json::find_text(&event, "event")? != "cross-referenced" {
+        if json::find_text(event, "event")? != "cross-referenced" {
             return None;
         }
-        let source = json::members(json::find(&event, "source")?)?;
+        let source = json::members(json::find(event, "source")?)?;
         json::members(json::find(&source, "issue")?)
     }
 
-    fn event_side(&self, position: usize, rules: &Rules) -> Side {
+    fn event_side<'a>(&'a self, position: usize, rules: &Rules, seen: &mut Seen<'a>) -> Side {
         match self.event(position) {
-            Some(event) if is_public(&event, rules) => Side::Public,
+            Some(event) if is_public(event, rules, seen) => Side::Public,
             _ => Side::Private,
         }
     }
@@ -197,14 +198,14 @@ fn lies_behind_the_wall(issue: &[Member<'_>], rules: &Rules) -> bool {
     in_partner || json::find(&repository, "private").is_some_and(|private| private.get() != "false")
 }
 
-fn is_public(event: &[Member<'_>], rules: &Rules) -> bool {
+fn is_public<'a>(event: &'a [Member<'a>], rules: &Rules, seen: &mut Seen<'a>) -> bool {
     let kind = json::find_text(event, "event").unwrap_or_default().replace('-', "_");
     let told = match Subject::of(&kind) {
         Subject::Nothing => true,
         Subject::Untold => false,
         Subject::Issue(path) => is_placed(event, path),
     };
-    told && passes(&References::of(event), rules)
+    told && passes(&References::of(event, seen), rules)
 }
 
 /// What an event of a kind is about, or a member of that name, besides its own issue.

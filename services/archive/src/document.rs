@@ -75,14 +75,14 @@ impl Archived<'_> {
     /// # Panics
     /// If the timeline has no such position.
     pub fn timeline_document(&self, classified: &Classified, position: usize, stamp: &Stamp<'_>, out: &mut Vec<u8>) {
-        let members = json::members(self.timeline()[position]).unwrap_or_default();
+        let members = self.event(position).unwrap_or_default();
         let mut line = Object::begin(out);
         line.aside = stamp.aside;
-        line.raw_members(&members);
+        line.raw_members(members);
         line.additions(
             stamp,
             classified.issue(),
-            Additions::of_event(stamp, position, occurred_at(&members)),
+            Additions::of_event(stamp, position, occurred_at(members)),
         );
         line.end();
     }
@@ -238,6 +238,7 @@ fn date(members: &[Member<'_>], name: &str) -> Option<String> {
 /// A JSON object in the making.
 struct Object<'o> {
     out: &'o mut Vec<u8>,
+    start: usize,
     is_empty: bool,
     one_line: bool,
     aside: Option<&'o Aside>,
@@ -247,9 +248,11 @@ struct Object<'o> {
 
 impl<'o> Object<'o> {
     fn begin(out: &'o mut Vec<u8>) -> Self {
+        let start = out.len();
         out.push(b'{');
         Self {
             out,
+            start,
             is_empty: true,
             one_line: true,
             aside: None,
@@ -259,6 +262,11 @@ impl<'o> Object<'o> {
 
     fn end(self) {
         self.out.push(b'}');
+        let line = &mut self.out[self.start..];
+        if self.one_line && has_line_break(line) {
+            let breaks = line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r'));
+            breaks.for_each(|byte| *byte = b' ');
+        }
     }
 
     fn raw_members(&mut self, members: &[Member<'_>]) {
@@ -308,13 +316,13 @@ impl<'o> Object<'o> {
     }
 
     fn copy(&mut self, json: &str) {
-        let start = self.out.len();
         self.out.extend_from_slice(json.as_bytes());
-        if self.one_line {
-            self.out[start..]
-                .iter_mut()
-                .filter(|byte| matches!(byte, b'\n' | b'\r'))
-                .for_each(|byte| *byte = b' ');
-        }
     }
+}
+
+/// In blocks without an early end, which the compiler makes wide instructions of: every byte is looked at, and there is
+/// next to never one.
+fn has_line_break(line: &[u8]) -> bool {
+    let any = |block: &[u8]| block.iter().fold(false, |any, byte| any | matches!(byte, b'\n' | b'\r'));
+    line.chunks(1024).any(any)
 }

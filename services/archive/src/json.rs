@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// One member of an object, as the source spells it.
@@ -62,19 +62,8 @@ impl Kind {
 /// `None` if the value is no object or a name is no Unicode text.
 pub(crate) fn members(value: &RawValue) -> Option<Vec<Member<'_>>> {
     let source = value.get();
-    let pairs = serde_json::Deserializer::from_str(source).deserialize_map(Pairs).ok()?;
-    let mut end = 0;
-    let mut members = Vec::with_capacity(pairs.len());
-    for (name, value) in pairs {
-        let start = offset(source, value.get());
-        members.push(Member {
-            name,
-            prefix: source.get(end..start)?.trim_start().get(1..)?.trim_start(),
-            value,
-        });
-        end = start + value.get().len();
-    }
-    Some(last_of_each(members))
+    let members = serde_json::Deserializer::from_str(source).deserialize_map(Members { source });
+    members.ok().map(last_of_each)
 }
 
 /// The elements of an array. `None` if the value is no array.
@@ -103,11 +92,11 @@ pub(crate) fn find_text<'a>(members: &[Member<'a>], name: &str) -> Option<Cow<'a
 }
 
 fn last_of_each(members: Vec<Member<'_>>) -> Vec<Member<'_>> {
-    let mut seen = HashSet::with_capacity(members.len());
-    let is_last: Vec<bool> = members.iter().rev().map(|m| seen.insert(m.name.clone())).collect();
-    if seen.len() == members.len() {
+    if !has_twins(&members) {
         return members;
     }
+    let mut seen = HashSet::with_capacity(members.len());
+    let is_last: Vec<bool> = members.iter().rev().map(|m| seen.insert(m.name.clone())).collect();
     members
         .into_iter()
         .zip(is_last.into_iter().rev())
@@ -115,26 +104,44 @@ fn last_of_each(members: Vec<Member<'_>>) -> Vec<Member<'_>> {
         .collect()
 }
 
+/// Whether two members may have one name. Most objects have so few members that comparing all is cheaper than hashing.
+fn has_twins(members: &[Member<'_>]) -> bool {
+    const FEW: usize = 64;
+    let is_before = |(i, member): (usize, &Member<'_>)| members[..i].iter().any(|other| other.name == member.name);
+    members.len() > FEW || members.iter().enumerate().any(is_before)
+}
+
 /// Where a slice of the source begins in it: a borrowed raw value is always one.
 fn offset(source: &str, part: &str) -> usize {
     part.as_ptr() as usize - source.as_ptr() as usize
 }
 
-struct Pairs;
+/// Reads the members of the object that `source` is.
+struct Members<'a> {
+    source: &'a str,
+}
 
-impl<'de> Visitor<'de> for Pairs {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+impl<'de> Visitor<'de> for Members<'de> {
+    type Value = Vec<Member<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
+        let (mut members, mut end) = (Vec::with_capacity(16), 0);
         while let Some(name) = map.next_key::<Name<'de>>()? {
-            pairs.push((name.0, map.next_value()?));
+            let value: &'de RawValue = map.next_value()?;
+            let start = offset(self.source, value.get());
+            let prefix = self.source.get(end..start).and_then(|before| before.trim_start().get(1..));
+            members.push(Member {
+                name: name.0,
+                prefix: prefix.ok_or_else(|| A::Error::custom("no name"))?.trim_start(),
+                value,
+            });
+            end = start + value.get().len();
         }
-        Ok(pairs)
+        Ok(members)
     }
 }
 

@@ -15,6 +15,8 @@ use crate::json::{self, Kind, Member};
 pub struct Archived<'a> {
     pub(crate) issue: Vec<Member<'a>>,
     timeline: Vec<&'a RawValue>,
+    /// The members of each event; none where a name is no text.
+    events: Vec<Option<Vec<Member<'a>>>>,
 }
 
 /// Which part of the stored JSON an error is about.
@@ -87,16 +89,16 @@ impl<'a> Archived<'a> {
     /// [`ArchiveError`] if either is not whole and valid, or not of that shape.
     pub fn parse(issue: &'a [u8], timeline: &'a [u8]) -> Result<Self, ArchiveError> {
         let issue = object(raw(issue, Part::Issue)?, Part::Issue)?;
-        let timeline = raw(timeline, Part::Timeline)?;
-        expect_kind(timeline, Kind::Array, Part::Timeline)?;
-        let timeline = json::elements(timeline).ok_or(ArchiveError {
-            part: Part::Timeline,
-            problem: Problem::Name,
-        })?;
+        let timeline = elements(timeline)?;
         for (position, event) in timeline.iter().enumerate() {
             expect_kind(event, Kind::Object, Part::Event(position))?;
         }
-        Ok(Self { issue, timeline })
+        let events = timeline.iter().map(|event| json::members(event)).collect();
+        Ok(Self {
+            issue,
+            timeline,
+            events,
+        })
     }
 
     /// The timeline's events as received, in their order. A position is an index into this slice.
@@ -105,9 +107,26 @@ impl<'a> Archived<'a> {
         &self.timeline
     }
 
-    pub(crate) fn event(&self, position: usize) -> Option<Vec<Member<'a>>> {
-        json::members(self.timeline.get(position)?)
+    /// The members of an event; `None` where a name is no text.
+    ///
+    /// # Panics
+    /// If the timeline has no such position.
+    pub(crate) fn event(&self, position: usize) -> Option<&[Member<'a>]> {
+        self.events[position].as_deref()
     }
+}
+
+/// In one go where the bytes are an array of values; anything else is looked at again to say what is wrong.
+fn elements(bytes: &[u8]) -> Result<Vec<&RawValue>, ArchiveError> {
+    if let Ok(elements) = serde_json::from_slice(bytes) {
+        return Ok(elements);
+    }
+    let timeline = raw(bytes, Part::Timeline)?;
+    expect_kind(timeline, Kind::Array, Part::Timeline)?;
+    json::elements(timeline).ok_or(ArchiveError {
+        part: Part::Timeline,
+        problem: Problem::Name,
+    })
 }
 
 fn raw(bytes: &[u8], part: Part) -> Result<&RawValue, ArchiveError> {

@@ -45,12 +45,53 @@ pub(crate) struct References {
     opaque: bool,
 }
 
+/// Objects that name nothing. The events of an issue show the same few people again and again, and what an object names
+/// depends on it and on the name of its member alone.
+#[derive(Debug, Default)]
+pub(crate) struct Seen<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Seen<'a> {
+    /// Looking must stay cheaper than judging anew.
+    const MOST: usize = 64;
+
+    fn has(&self, member: &Member<'_>) -> bool {
+        let (name, value) = (&*member.name, member.value.get());
+        self.0.iter().any(|seen| *seen == (name, value))
+    }
+
+    fn add(&mut self, member: &'a Member<'a>) {
+        if self.0.len() < Self::MOST {
+            self.0.push((&member.name, member.value.get()));
+        }
+    }
+}
+
 impl References {
     /// What the members of one object name, nested ones included; the object itself counts as ordinary.
-    pub(crate) fn of(members: &[Member<'_>]) -> Self {
+    pub(crate) fn of<'a>(members: &'a [Member<'a>], seen: &mut Seen<'a>) -> Self {
         let mut found = Self::default();
-        found.members(members, 0);
+        for member in members {
+            if Kind::of(member.value) != Kind::Object {
+                found.member(member, 0);
+            } else if !seen.has(member) {
+                let one = Self::of_member(member);
+                if one.is_empty() {
+                    seen.add(member);
+                }
+                found.add(one);
+            }
+        }
         found
+    }
+
+    fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.shown_public.is_empty() && !self.opaque
+    }
+
+    fn add(&mut self, other: Self) {
+        self.named.extend(other.named);
+        self.shown_public.extend(other.shown_public);
+        self.opaque |= other.opaque;
     }
 
     /// What one member of an object names.

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use bugstream_proto::topology;
+use bugstream_testkit::wait;
 use serde_json::{Value, json};
 
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, SOON};
 use crate::old_system::{Old, PLANTED};
 use crate::operator::Ran;
 
@@ -225,4 +227,25 @@ fn everything(folder: &Path) -> Vec<String> {
         }
     }
     all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_killed_goes_on_with_the_same_command() {
+    let mut mirror = Mirror::empty("").await;
+    mirror.start_indexer();
+    let old = Old::write(mirror.dir.path(), &mirror.github.repository(), 200);
+    let jetstream = mirror.nats.jetstream().await;
+    let importing = mirror.operator.start(&format!("import {}", old.path.display()));
+    wait::until_true("some are in the log", SOON, async || {
+        let log = jetstream.get_stream(topology::ISSUES).await;
+        log.is_ok_and(|log| log.cached_info().state.messages > 20)
+    })
+    .await;
+    importing.kill().await;
+    let (ran, report) = mirror.imports(&old.path, "").await;
+    let [new, known, broken] = counts(&report);
+    assert!(new > 0 && known > 20, "it was killed in the middle: {report}");
+    assert_eq!((ran.code, new + known, broken), (0, 200, 0), "{report}");
+    mirror.drained().await;
+    mirror.agrees().await;
 }

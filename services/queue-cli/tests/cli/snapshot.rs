@@ -8,6 +8,7 @@ use bugstream_kit::service::Stop;
 use bugstream_proto::{Verb, topology};
 use bugstream_testkit::disk::Disk;
 use bugstream_testkit::minio::Minio;
+use bugstream_testkit::wait;
 use futures_util::TryStreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
@@ -396,4 +397,41 @@ async fn snapshots_lie_in_a_bucket_beside_the_objects() {
     mirror.drained().await;
     mirror.agrees().await;
     assert_eq!(mirror.done("snapshot prune --keep-days 0").await["removed"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_was_killed_has_no_name_and_is_swept_away_later() {
+    let (mirror, _) = Mirror::moved_in(10).await;
+    let (to, file) = (mirror.folder("to"), mirror.file(5, "issue.json"));
+    let (hidden, make) = (mirror.folder("hidden"), format!("snapshot make --to {}", to.display()));
+    std::fs::rename(&file, &hidden).expect("it was there");
+    let fifo = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(fifo.expect("mkfifo is there").success());
+    // Nobody writes into it, so it is read for ever.
+    let making = mirror.operator.start(&make);
+    wait::until_true("it has begun to write", SOON, async || {
+        to.exists() && !names(&to).is_empty()
+    })
+    .await;
+    making.kill().await;
+    let [left] = &names(&to)[..] else {
+        panic!("{:?}", names(&to))
+    };
+    assert!(left.ends_with(".tar.gz#1"), "{left}");
+    std::fs::rename(&hidden, &file).expect("it is there");
+    mirror.did(&make).await;
+    let prune = format!("snapshot prune --in {}", to.display());
+    assert_eq!(
+        mirror.done(&prune).await["unfinished"],
+        json!([]),
+        "somebody may write it"
+    );
+    let unfinished = std::fs::File::options()
+        .write(true)
+        .open(to.join(left))
+        .expect("it is there");
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    unfinished.set_modified(old).expect("it is ours");
+    assert_eq!(mirror.done(&prune).await["unfinished"], json!([to.join(left)]));
+    assert_eq!(names(&to).len(), 2);
 }

@@ -8,4 +8,5 @@ mod log;
 mod objects;
 mod reconcile;
 mod requests;
+mod retention;
 mod trace;

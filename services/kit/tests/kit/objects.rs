@@ -21,7 +21,7 @@ const BOUNDED: Duration = Duration::from_secs(15);
 const READY: Duration = Duration::from_secs(5);
 
 /// A store that is empty at first.
-struct Place {
+pub(crate) struct Place {
     section: config::ObjectStore,
     _kept: Kept,
 }
@@ -33,7 +33,7 @@ enum Kept {
 }
 
 impl Place {
-    fn directory() -> Self {
+    pub(crate) fn directory() -> Self {
         let directory = tempfile::tempdir().expect("a temporary folder");
         Self {
             section: section_of_directory(directory.path().join("deep/er")),
@@ -41,12 +41,21 @@ impl Place {
         }
     }
 
-    async fn s3() -> Self {
+    pub(crate) async fn s3() -> Self {
         let minio = Minio::shared().await;
         Self {
             section: section_of_bucket(&minio.bucket()),
             _kept: Kept::Server(minio),
         }
+    }
+
+    /// Of one that is a directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.section.url.to_file_path().expect("a directory")
+    }
+
+    pub(crate) fn plain(&self) -> Objects {
+        self.objects(Compression::None)
     }
 
     fn objects(&self, compression: Compression) -> Objects {
@@ -57,7 +66,7 @@ impl Place {
     }
 
     /// The same store, below a prefix.
-    fn below(&self, prefix: &str) -> Objects {
+    pub(crate) fn below(&self, prefix: &str) -> Objects {
         let mut section = self.section.clone();
         section
             .url

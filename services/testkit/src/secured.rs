@@ -152,9 +152,21 @@ impl Secured {
     pub fn admin(&self) -> Elastic {
         let (user, password) = ADMIN;
         let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        self.authorized(&format!("Basic {login}"))
+    }
+
+    /// It, as someone sees it who has that key.
+    ///
+    /// # Panics
+    /// Never: its own certificate is one.
+    #[must_use]
+    pub fn with(&self, key: &ApiKey) -> Elastic {
+        self.authorized(&format!("ApiKey {}", key.encoded()))
+    }
+
+    fn authorized(&self, how: &str) -> Elastic {
         let mut headers = http::HeaderMap::new();
-        let login = format!("Basic {login}").parse().expect("printable");
-        headers.insert(http::header::AUTHORIZATION, login);
+        headers.insert(http::header::AUTHORIZATION, how.parse().expect("printable"));
         let trusted = reqwest::Certificate::from_pem(self.authority.pem().as_bytes()).expect("a certificate");
         let client = builder().default_headers(headers).tls_certs_only([trusted]).build();
         Elastic::through(&self.url(), client.expect("a client"))

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod clock;
+mod data;
 mod documents;
 mod door;
 mod example;

@@ -126,6 +126,7 @@ async fn the_least_privileges_do_and_nodes_may_be_away(secured: &Secured) {
     );
     let stage = Stage::set_before(Play::default(), elastic, &keys).await;
     every_command_works(&stage).await;
+    analysts_see_what_they_may(&stage, secured).await;
     assert!(one.passed() > 0 && other.passed() > 0, "nodes take turns");
     for (title, away) in [("The first is away", &one), ("The second is away", &other)] {
         away.set(Mode::Refuse);
@@ -171,6 +172,17 @@ async fn every_command_works(stage: &Stage) {
     stage.drained().await;
     stage.queue_cli(&["verify"]).await;
     stage.queue_cli(&["status"]).await;
+}
+
+async fn analysts_see_what_they_may(stage: &Stage, secured: &Secured) {
+    let private = stage.search("issues-private", json!({"match_all": {}})).await.len() as u64;
+    assert!(private > 0, "there is something to hide");
+    let ask = async |role: Value, path: String| {
+        let request = json!({"name": "analyst", "role_descriptors": {"role": role}});
+        let key = secured.api_key(&request).await;
+        secured.with(&key).call(http::Method::GET, &path, None).await
+    };
+    crate::data::roles_show_what_the_page_says(&stage.elastic, private, ask).await;
 }
 
 async fn edited(stage: &Stage, title: &str) {

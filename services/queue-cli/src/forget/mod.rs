@@ -101,6 +101,8 @@ impl Place {
         deps: &Deps,
         progress: &mut Progress<'_>,
     ) -> Result<(Removed, Elsewhere), Failure> {
+        // Before an indexer hears of it; who cannot be asked must not keep the log from saying it.
+        let documents = self.documents.count(&self.issue).await;
         let forgotten = log::say(&self.issue, &self.log, deps).await?;
         progress.show("the log says that it is forgotten");
         let mut removed = Removed {
@@ -110,7 +112,7 @@ impl Place {
                 .drop_before(&self.issue, forgotten.sequence)
                 .await
                 .map_err(failed)?,
-            documents: self.documents.count(&self.issue).await?,
+            documents: documents?,
             ..Removed::default()
         };
         for _ in 0..2 {

@@ -3,6 +3,7 @@
 mod backfill;
 mod bad_input;
 mod deletions;
+mod forget;
 mod github;
 mod help;
 mod import;

@@ -204,10 +204,10 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r#"
         $ queue-cli
         error: a command is missing
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|dead-letters|verify|rebuild|rollback|generations|snapshot|import|forget|collect|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|dead-letters|verify|rebuild|rollback|generations|history|show|snapshot|import|forget|collect|completion; queue-cli --help says more
         $ queue-cli ad download 1
         error: there is no command "ad": did you mean add?
-          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|dead-letters|verify|rebuild|rollback|generations|snapshot|import|forget|collect|completion; queue-cli --help says more
+          usage: queue-cli add|add-range|add-updated-since|backfill|status|length|purge|deletions|dead-letters|verify|rebuild|rollback|generations|history|show|snapshot|import|forget|collect|completion; queue-cli --help says more
         $ queue-cli add
         error: <QUEUE>, <NUMBER>... are missing
           usage: queue-cli add download|index <NUMBER>...

@@ -78,7 +78,12 @@ fn told(number: usize, entry: &Entry, before: Option<&Event>) -> Told {
 
 fn readable(number: usize, event: &Event, before: Option<&Event>, place: &str) -> String {
     let at = time_of(event.occurred_at);
-    let mut human = format!("{number:>3}  {at}  {}", what(&event.change));
+    let what = if is_reindex(event) {
+        "indexed again".to_owned()
+    } else {
+        what(&event.change)
+    };
+    let mut human = format!("{number:>3}  {at}  {what}");
     if let Some(side) = became(before, event) {
         let _ = write!(human, ", {side} from here on");
     }
@@ -112,6 +117,11 @@ fn readable(number: usize, event: &Event, before: Option<&Event>, place: &str) -
     }
     let _ = write!(human, "\n     revision {}, {place}", event.revision);
     human
+}
+
+/// The state of before, published once more.
+fn is_reindex(event: &Event) -> bool {
+    event.cause.reason() == v1::Reason::Reindex && downloaded_of(event).is_some()
 }
 
 fn downloaded_of(event: &Event) -> Option<&bugstream_proto::message::Downloaded> {
@@ -212,7 +222,9 @@ fn describe(event: &Event, before: Option<&Event>, json: &mut Value) {
     json["occurred_at"] = time_of(event.occurred_at).into();
     json["revision"] = event.revision.into();
     json["what"] = match &event.change {
+        Change::Downloaded(_) if is_reindex(event) => "reindexed",
         Change::Downloaded(_) => "downloaded",
+        Change::Deleted(deleted) if deleted.status == 0 => "allowed",
         Change::Deleted(_) => "deleted",
         Change::Forgotten => "forgotten",
     }

@@ -6,6 +6,7 @@ mod deletions;
 mod forget;
 mod github;
 mod help;
+mod history;
 mod import;
 mod mirror;
 mod old_system;

@@ -65,7 +65,7 @@ async fn every_command_of_the_operators_page_works() {
     let old = old.path.display().to_string();
     for command in commands.iter().filter(|command| !ENDLESS.contains(&command.as_str())) {
         let words = command.strip_prefix("queue-cli ").expect("as filtered");
-        if ["verify", "status", "snapshot"]
+        if ["verify", "status", "snapshot", "history"]
             .iter()
             .any(|first| words.starts_with(first))
         {

@@ -120,13 +120,69 @@ fn a_life() -> Vec<Result<Event, MessageError>> {
 
 #[test]
 fn a_life_is_told_in_its_order() {
-    insta::assert_snapshot!(told(a_life(), Output::Human));
+    insta::assert_snapshot!(told(a_life(), Output::Human), @r#"
+    a/b#7: 6 events
+      1  2026-11-21T12:00:00Z  downloaded
+         because of a webhook (issues opened … issues edited), asked for at 2026-11-21T11:55:00Z
+         issue     4,000 bytes  issues/a/b/7/1-x/issue.json
+         timeline  3 events, 2,000 bytes  issues/a/b/7/1-x/timeline.json
+         revision 1763726400000, sequence 100, trace 0123456789abcdef0123456789abcdef
+      2  2026-11-21T12:10:00Z  downloaded
+         because of a webhook (issues labeled), asked for at 2026-11-21T11:55:00Z
+         issue     4,000 bytes  as before
+         timeline  4 events (+1), 2,900 bytes (+900)  issues/a/b/7/2-y/timeline.json
+         revision 1763726400010, sequence 101
+      3  2026-11-21T12:20:00Z  downloaded, private from here on
+         because of a sweep, asked for at 2026-11-21T12:30:00Z
+         issue     3,100 bytes (−900)  issues/a/b/7/3-z/issue.json
+         timeline  2 events (−2), 2,000 bytes (−900)  issues/a/b/7/3-z/timeline.json
+         revision 1763726400020, sequence 102
+      4  2026-11-21T13:00:00Z  unreadable: the event's kind is unknown: it was written by a newer version of the contract; update this service
+         sequence 103
+      5  2026-11-21T12:30:00Z  indexed again
+         because of a request to index it again, asked for at 2026-11-21T12:30:00Z
+         issue     3,100 bytes  as before
+         timeline  2 events, 2,000 bytes  as before
+         revision 1763726400030, sequence 104
+      6  2026-11-21T12:40:00Z  deleted: GitHub answered 410, confirmed by a webhook
+         because of a webhook (issues deleted), asked for at 2026-11-21T11:55:00Z
+         revision 1763726400040, sequence 105
+    "#);
 }
 
 #[test]
 fn programs_are_told_the_same() {
     let told: Value = serde_json::from_str(&told(a_life(), Output::Json)).unwrap();
-    insta::assert_json_snapshot!(told);
+    let events = told["events"].as_array().unwrap();
+    let what: Vec<&str> = events.iter().map(|event| event["what"].as_str().unwrap()).collect();
+    assert_eq!(
+        what,
+        [
+            "downloaded",
+            "downloaded",
+            "downloaded",
+            "unreadable",
+            "reindexed",
+            "deleted"
+        ]
+    );
+    assert_eq!(events[0]["trace_id"], "0123456789abcdef0123456789abcdef");
+    assert_eq!(events[0]["cause"]["last_delivery"]["delivery_id"], "id-edited");
+    assert_eq!(
+        (&events[0]["issue"]["change"], &events[1]["issue"]["change"]),
+        (&Value::Null, &json!(0))
+    );
+    assert_eq!(
+        events[2]["timeline"],
+        json!({
+            "key": "issues/a/b/7/3-z/timeline.json", "size": 2_000, "change": -900, "events": 2, "events_change": -2,
+        })
+    );
+    assert_eq!(events[2]["became"], "private");
+    assert_eq!(
+        events[5]["deletion"],
+        json!({"status": 410, "confirmation": "webhook", "moved_to": null})
+    );
 }
 
 #[test]
@@ -147,7 +203,14 @@ fn of_what_was_forgotten_only_that_is_told() {
         by(v1::Reason::Manual),
         Change::Deleted(allowed),
     )));
-    insta::assert_snapshot!(told(life, Output::Human));
+    insta::assert_snapshot!(told(life, Output::Human), @r"
+    a/b#7: 2 events
+      1  2026-11-21T12:50:00Z  forgotten
+         revision 1763726400050, sequence 106
+      2  2026-11-21T13:00:00Z  allowed again after it was forgotten
+         because of a request by hand, asked for at 2026-11-21T12:30:00Z
+         revision 1763726400060, sequence 107
+    ");
 }
 
 #[test]

@@ -33,10 +33,13 @@ pub struct Indexer {
     pub replicas: Option<u32>,
     /// Issues under way at once.
     pub slots: usize,
-    /// Bulk requests under way at once.
+    /// Bulk requests under way at once, at most: fewer where Elasticsearch is slow or says that it is busy.
     pub bulk_connections: usize,
-    /// Bytes of a bulk request. Elasticsearch refuses more than 100 MB.
+    /// Bytes of a bulk request, at most. Elasticsearch refuses more than 100 MB.
     pub bulk_bytes: usize,
+    /// Bytes of all issues under way, from raw JSON to bulk requests: what bounds the memory. An issue that is larger
+    /// than that waits until it is alone.
+    pub in_flight_bytes: usize,
 }
 
 impl Default for Indexer {
@@ -44,9 +47,10 @@ impl Default for Indexer {
         Self {
             health_listen: SocketAddr::from(([127, 0, 0, 1], 8083)),
             replicas: None,
-            slots: 64,
-            bulk_connections: 2,
+            slots: 256,
+            bulk_connections: 4,
             bulk_bytes: 5_000_000,
+            in_flight_bytes: 64_000_000,
         }
     }
 }
@@ -77,6 +81,12 @@ impl Indexer {
             section.bulk_bytes,
             "write 90000000 or less",
         )?;
+        at_least(
+            "indexer.in_flight_bytes",
+            section.in_flight_bytes,
+            1_000_000,
+            "write 1000000 or more",
+        )?;
         Ok(section)
     }
 
@@ -86,6 +96,7 @@ impl Indexer {
         bulk::Options {
             connections: self.bulk_connections,
             bytes: self.bulk_bytes,
+            in_flight: self.in_flight_bytes,
         }
     }
 }
@@ -144,6 +155,7 @@ mod tests {
             ("[indexer]\nslots = 0", "slots"),
             ("[indexer]\nbulk_bytes = 5", "bulk_bytes"),
             ("[indexer]\nbulk_bytes = 900000000", "bulk_bytes"),
+            ("[indexer]\nin_flight_bytes = 5", "in_flight_bytes"),
             ("[indexer]\nslot = 5", "slot"),
             ("[elasticsearch]\nprefix = \"A\"", "prefix"),
         ] {

@@ -127,6 +127,8 @@ impl Indexer {
         if self.target.is_live() && self.is_superseded(message).await? {
             return Ok(());
         }
+        let bytes = event.objects().iter().map(|object| object.size).sum();
+        let _room = self.bulker.room(bytes).await;
         let raw = match &event.change {
             Change::Deleted(_) | Change::Forgotten => None,
             Change::Downloaded(downloaded) => match Raw::read(downloaded, &self.objects).await {

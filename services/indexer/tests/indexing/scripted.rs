@@ -47,6 +47,7 @@ impl Script {
         let options = Options {
             connections: 1,
             bytes: 5_000_000,
+            in_flight: 64_000_000,
         };
         let (bulker, senders) = Bulker::new(transport, indices, options, Chance::seeded(1));
         let mut running = JoinSet::new();

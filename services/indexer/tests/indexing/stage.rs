@@ -54,6 +54,7 @@ impl Installation {
         let options = Options {
             connections: 2,
             bytes: 5_000_000,
+            in_flight: 64_000_000,
         };
         let (bulker, senders) = Bulker::new(transport, Arc::clone(&indices), options, Chance::seeded(1));
         let mut running = JoinSet::new();

@@ -3,6 +3,7 @@
 use async_nats::jetstream::stream::Stream;
 use bugstream_kit::dead_letter::{DeadLetters, Kind, Origin, Rejection};
 use bugstream_kit::requests::Requests;
+use bugstream_kit::service::Stop;
 use bugstream_proto::{IssueId, RepoName, topology, v1};
 use bugstream_testkit::github::{Change, Route};
 use bugstream_testkit::nats::Nats;
@@ -139,7 +140,13 @@ async fn nothing_is_left_of_it_anywhere_and_it_does_not_come_back() {
 
     mirror.did("forget 5").await;
     let asked = mirror.github.requests().count(Route::Issue, NUMBER);
-    mirror.did("add download 5").await;
+    let (code, error) = mirror.operator.run("add download 6 5").await.refused();
+    assert!(
+        code == 1 && error.contains("#5 is forgotten, and not downloaded any more; nothing was queued"),
+        "{error}"
+    );
+    let subject = format!("download.{}.5", mirror.github.repository().replace('/', "."));
+    mirror.nats.publish_by_hand(&subject, "").await.expect("stored");
     mirror.did("add-range download 1 20").await;
     mirror.did("add index 5").await;
     mirror.drained().await;
@@ -165,7 +172,7 @@ async fn nothing_is_left_of_it_anywhere_and_it_does_not_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn issues_whose_timelines_carry_it_are_named() {
+async fn killed_in_the_middle_it_goes_on_without_any_service_and_names_who_else_carries_it() {
     let mut mirror = Mirror::empty("").await;
     let title = Change::Title(format!("{SECRET} one"));
     mirror.github.edit(NUMBER, [title]).await.expect("edited");
@@ -178,7 +185,22 @@ async fn issues_whose_timelines_carry_it_are_named() {
     mirror.start();
     mirror.did("add-range download 1 20").await;
     mirror.drained().await;
+    mirror.stops.iter().for_each(Stop::soft);
+    while mirror.services.join_next().await.is_some() {}
+    let mut killed = mirror.operator.start("forget 5");
+    assert!(killed.told().await.contains("the log says that it is forgotten"));
+    killed.kill().await;
     let did = mirror.operator.run("forget 5 --output json").await.report();
+    assert_eq!(did["besides"]["merge_asked"], json!(true), "{did}");
+    assert!(mirror.files(NUMBER, "issue.json").is_empty());
+    mirror.elastic.refresh().await;
+    let left = json!({"term": {"bug_number": NUMBER}});
+    for index in ["issues", "timelines"] {
+        assert!(
+            mirror.elastic.hits(index, left.clone()).await.is_empty(),
+            "no indexer has to run"
+        );
+    }
     let named: Vec<&str> = did["besides"]["timelines"]
         .as_array()
         .expect("a list")

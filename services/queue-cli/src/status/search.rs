@@ -39,8 +39,17 @@ struct Documents {
     count: u64,
     /// The generation that is live; `None` where there is no index yet.
     generation: Option<u64>,
-    /// Why a rebuild is due, if it is.
-    due: Option<&'static str>,
+    due: Due,
+}
+
+/// Whether the indices are as this version would make them.
+#[derive(Clone, Copy)]
+enum Due {
+    /// That cannot be asked: a part that is away says so by itself.
+    Unknown,
+    Current,
+    /// A rebuild is due, and why.
+    Because(&'static str),
 }
 
 impl Search {
@@ -81,10 +90,11 @@ impl Search {
         })
     }
 
-    /// Nothing where that cannot be asked: a part that is away says so by itself.
-    async fn due(&self) -> Option<&'static str> {
-        let outdated = self.indices.as_ref()?.outdated().await;
-        why_due(&outdated.unwrap_or_default())
+    async fn due(&self) -> Due {
+        let Some(indices) = &self.indices else {
+            return Due::Unknown;
+        };
+        indices.outdated().await.map_or(Due::Unknown, |outdated| due(&outdated))
     }
 
     /// The answer of a GET; null for what is not there.
@@ -104,14 +114,14 @@ fn indices(transport: Transport, prefix: &str, deps: &Deps) -> Option<Indices> {
     Some(Indices::new(transport, names, None, fingerprint(&repositories)))
 }
 
-fn why_due(outdated: &[Generation]) -> Option<&'static str> {
+fn due(outdated: &[Generation]) -> Due {
     let mapping = outdated.iter().any(|one| !one.mapping_is_current);
     let privacy = outdated.iter().any(|one| !one.privacy_is_current);
     match (mapping, privacy) {
-        (false, false) => None,
-        (true, false) => Some("the mapping changed"),
-        (false, true) => Some("the rules of privacy changed"),
-        (true, true) => Some("the mapping and the rules of privacy changed"),
+        (false, false) => Due::Current,
+        (true, false) => Due::Because("the mapping changed"),
+        (false, true) => Due::Because("the rules of privacy changed"),
+        (true, true) => Due::Because("the mapping and the rules of privacy changed"),
     }
 }
 
@@ -141,12 +151,16 @@ fn idle(info: &Info) -> bool {
 }
 
 fn shown(documents: &Documents, indexer: Option<&Info>) -> Part {
+    let because = match documents.due {
+        Due::Because(why) => Some(why),
+        Due::Unknown | Due::Current => None,
+    };
     let lag = indexer.map(|info| info.num_pending + info.num_ack_pending as u64);
     let part = Part::new("search").json(json!({
         "generation": documents.generation,
         "lag": lag,
         "documents": documents.count,
-        "rebuild_due": documents.due,
+        "rebuild_due": because,
     }));
     let part = match documents.generation {
         Some(generation) => part.say(format!("generation {generation}")),
@@ -160,8 +174,9 @@ fn shown(documents: &Documents, indexer: Option<&Info>) -> Part {
     };
     let part = part.say(format!("{} documents", thousands(documents.count)));
     let part = match documents.due {
-        Some(why) => part.say(format!("rebuild due: {why} (queue-cli rebuild)")),
-        None => part,
+        Due::Because(why) => part.say(format!("rebuild due: {why} (queue-cli rebuild)")),
+        Due::Current if documents.generation.is_some() => part.say("mapping current"),
+        Due::Unknown | Due::Current => part,
     };
     part.wrong_if(
         indexer.is_some_and(idle),

@@ -21,10 +21,17 @@ async fn the_help_is_short_and_complete() {
       length             Count the issues that wait
       purge              Empty a queue
       deletions          Decide about deletions that the fuse holds back
+      dead-letters       Show what was put aside because it could never succeed, and have it tried again
       verify             Compare the log, the objects and Elasticsearch, and report every difference
       rebuild            Fill a new generation of indices from the archive, and let it serve
       rollback           Let an older generation of indices serve again
       generations        Show the generations of indices, or remove old ones
+      history            Say what happened to an issue, when and why
+      show               Show what the archive has of an issue
+      snapshot           Keep the archive as one file, or put one back
+      import             Take what the old system kept into the archive
+      forget             Remove everything about an issue, for a legal request
+      collect            Remove old revisions, and what no event names
       completion         Print a completion script for a shell
       help               Print this message or the help of the given subcommand(s)
 
@@ -120,6 +127,13 @@ async fn every_command_has_examples() {
         "rebuild",
         "rollback",
         "generations",
+        "dead-letters",
+        "history",
+        "show",
+        "snapshot",
+        "import",
+        "forget",
+        "collect",
         "completion",
     ] {
         let help = operator.run(&format!("{command} -h")).await.out();

@@ -376,8 +376,8 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// A rebuild that was killed after the aliases had moved still has its consumer: what came meanwhile is looked at
-    /// once more before anything else begins. It goes to whatever serves: what was rebuilt may be one kind only.
+    /// A rebuild that was killed after the aliases had moved still has its consumer, and perhaps the pause: what came
+    /// meanwhile is looked at once more before anything else begins. It goes to whatever serves: what was rebuilt may be one kind only.
     async fn finish_what_serves(&self, turn: &mut Turn, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
         let generations = self.indices.generations().await?;
         let of_it = || generations.iter().filter(|one| Some(one.number) == turn.fills());
@@ -385,6 +385,7 @@ impl Rebuilder {
         let Some(spec) = self.left_over().await?.filter(|_| serves) else {
             return Ok(());
         };
+        self.resume().await?;
         let replay = Replay {
             spec,
             target: Target::live(self.names.clone()),

@@ -340,9 +340,25 @@ impl Rig {
     /// # Errors
     /// It cannot be started.
     pub async fn queue_cli(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+        let output = self.queue_cli_command(arguments).output().await;
+        output.context("cannot run queue-cli")
+    }
+
+    /// queue-cli, connected to everything directly, to be started by whoever wants to kill it. Dropping it kills it.
+    #[must_use]
+    pub fn queue_cli_command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(program("queue-cli"));
         command.arg("--config").arg(&self.config).args(arguments).env_clear();
-        command.output().await.context("cannot run queue-cli")
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// One more indexer, beside the usual one and through the same connections; it may not be ready yet.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn another_indexer(&self) -> anyhow::Result<Service> {
+        Service::start(self.launch(Role::Indexer, ports::free()?))
     }
 
     /// Every difference that `queue-cli verify --against-github` finds, a line each.

@@ -69,7 +69,8 @@ impl Rebuilder {
         Ok(asked + left)
     }
 
-    async fn resume(&self) -> Result<(), RebuildError> {
+    /// Lets live indexing go on. Only who has the turn pauses it.
+    pub(super) async fn resume(&self) -> Result<(), RebuildError> {
         let resumed = self.stream.resume_consumer(topology::INDEXER.name).await;
         resumed.map(drop).map_err(away)
     }

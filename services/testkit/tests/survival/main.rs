@@ -6,6 +6,8 @@ mod backfill;
 mod disk;
 mod faults;
 mod flood;
+mod indexers;
 mod kill;
 mod proxy;
+mod rebuild;
 mod settle;

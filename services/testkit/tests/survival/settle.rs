@@ -18,14 +18,24 @@ pub(crate) async fn mirror_everything(rig: &Rig) {
 
 /// Waits until nothing waits.
 pub(crate) async fn drained(rig: &Rig) {
-    let deadline = tokio::time::Instant::now() + LONG;
+    drained_within(rig, LONG).await;
+}
+
+/// The same where there is more to be done than usual.
+pub(crate) async fn drained_within(rig: &Rig, patience: Duration) {
+    let deadline = tokio::time::Instant::now() + patience;
     while rig.waiting().await != Some(0) {
         let over = tokio::time::Instant::now() > deadline;
         assert!(
             !over,
-            "after {LONG:?} there still waits {}",
+            "after {patience:?} there still waits {}",
             rig.waiting_in_words().await
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// How many issues a test works on: what the variable says, for a long run by hand, else as many as usual.
+pub(crate) fn issues_wanted(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
 }

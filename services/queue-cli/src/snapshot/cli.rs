@@ -71,9 +71,9 @@ Examples:
   queue-cli snapshot prune --in /srv/www/snapshots
 
 The newest one and what latest is are never removed, nor any file that has not the name of a
-snapshot. Those for everybody are counted for themselves.")]
+snapshot. Those for everybody have a newest of their own.")]
 pub struct Prune {
-    /// How many days to keep
+    /// How many days to keep [default: 7]
     #[arg(long, value_name = "DAYS", default_value_t = 7, hide_default_value = true)]
     pub keep_days: u32,
     /// A directory to look in [default: the object store]
@@ -94,7 +94,7 @@ Examples:
   queue-cli snapshot restore ./20261121_0300.tar.gz
 
 All of it is looked through before anything is changed. Only issues that the log does not know are
-restored. Where it knows something newer of any of them, nothing is, but with --missing-only.
+restored; where it knows something newer of any of them, none is, but with --missing-only.
 Ended early, the same command goes on.")]
 pub struct Restore {
     /// latest, a name that snapshot list shows, or a file

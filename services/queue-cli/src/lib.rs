@@ -10,8 +10,8 @@
 //!
 //! What it is not: a service. It connects once, fails within seconds and says what to do.
 //!
-//! One file a command (a folder for `backfill`, `rebuild` with what belongs to it, `status` and `verify`); `invocation` reads the command line, `enqueue`
-//! publishes, `queue` knows what lies in a queue, `github` asks GitHub, `cost` says what requests take.
+//! One file a command, or a folder for one with several steps; `invocation` reads the command line, `enqueue` publishes,
+//! `queue` knows what lies in a queue, `github` asks GitHub, `cost` says what requests take.
 
 mod add;
 mod add_range;

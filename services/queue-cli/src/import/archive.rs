@@ -17,6 +17,9 @@ use super::pairs::{Broken, File};
 /// Of a header about a header: a long name, times.
 const LARGEST_HEADER: u64 = 64 << 10;
 
+/// Of all entries together: GitHub has no repository with a tenth of that.
+const ENTRIES: usize = 20_000_000;
+
 /// What may follow the end: `tar` fills up its last block.
 const PADDING: u64 = 64 << 20;
 
@@ -78,7 +81,10 @@ fn entries(
     mut tell: impl FnMut(Seen) -> bool,
 ) -> Result<bool, Damaged> {
     let mut about = About::default();
-    for entry in archive.entries().map_err(damaged)?.raw(true) {
+    for (count, entry) in archive.entries().map_err(damaged)?.raw(true).enumerate() {
+        if count == ENTRIES {
+            return Err(Damaged("has an absurd number of files".to_owned()));
+        }
         let mut entry = entry.map_err(damaged)?;
         if about.takes(&mut entry)? {
             continue;

@@ -10,6 +10,9 @@ use super::layout::file_name;
 /// Bytes of files whose other half has not come yet. In an archive the two lie side by side.
 const WAITING: usize = 256 << 20;
 
+/// And how many of them: a small file has a name too.
+const WAITING_FILES: usize = 100_000;
+
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct File {
@@ -93,7 +96,7 @@ impl Pairs {
     }
 
     fn not_too_much(&mut self) -> Result<(), Broken> {
-        if self.bytes <= WAITING {
+        if self.bytes <= WAITING && self.waiting.len() <= WAITING_FILES {
             return Ok(());
         }
         let Some((number, file)) = self.waiting.pop_first() else {
@@ -167,5 +170,8 @@ mod tests {
         assert_eq!(pairs.take(large(1)), Ok(None));
         assert_eq!(pairs.take(large(2)).unwrap_err().number, Some(1));
         assert_eq!(pairs.halves().count(), 1);
+        let mut pairs = Pairs::default();
+        let refused = (1..=100_010).filter(|number| pairs.take(file(*number, Part::Issue, 1)).is_err());
+        assert_eq!(refused.count(), 10);
     }
 }

@@ -393,8 +393,10 @@ fn generation(text: &str) -> Result<u32, NoGeneration> {
 /// `completion SHELL`
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Example:
-  queue-cli completion bash > ~/.local/share/bash-completion/completions/queue-cli")]
+Examples:
+  queue-cli completion bash > ~/.local/share/bash-completion/completions/queue-cli
+  queue-cli completion zsh > ~/.zfunc/_queue-cli
+  queue-cli completion fish > ~/.config/fish/completions/queue-cli.fish")]
 pub struct Completion {
     /// Which shell
     #[arg(value_enum)]

@@ -31,7 +31,7 @@ impl fmt::Display for Again {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Download(issue) => write!(f, "a download of {issue}"),
-            Self::Index(issue) => write!(f, "an index request for {issue}"),
+            Self::Index(issue) => write!(f, "the indexing of {issue}"),
             Self::Task(task, repo) => write!(f, "the task {} of {repo}", task.token()),
         }
     }
@@ -98,9 +98,9 @@ impl Hopeless {
     /// What to do.
     pub(super) fn fix(&self) -> &'static str {
         match self {
-            Self::NoLetter | Self::Subject(_) => "queue-cli dead-letters purge ID   what names nothing can only go",
+            Self::NoLetter | Self::Subject(_) => "what names nothing can only go: queue-cli dead-letters purge ID",
             Self::Stream(_) => "update queue-cli: a newer version may know that stream",
-            Self::Backfill => "queue-cli backfill   begins it anew; then queue-cli dead-letters purge ID",
+            Self::Backfill => "begin it anew: queue-cli backfill, then queue-cli dead-letters purge ID",
             Self::NotConfigured(_) => "add it to [[repositories]] in bugstream.toml, restart the services, retry again",
         }
     }
@@ -163,16 +163,16 @@ mod tests {
     fn becomes(stream: &str, subject: &str) -> String {
         match of(&letter_from(stream, subject, &[])) {
             Ok((again, _)) => again.to_string(),
-            Err(why) => format!("{why} ({})", why.fix().split("   ").next().expect("a part")),
+            Err(why) => format!("{why}; {}", why.fix()),
         }
     }
 
     #[test]
     fn every_stream_has_its_request() {
         let table = [
-            ("ISSUES", "issue.a.b.7", "an index request for a/b#7"),
-            ("INDEXING", "index.A.b%2Ec.7", "an index request for a/b.c#7"),
-            ("INDEXING", "retry.index.a.b.7", "an index request for a/b#7"),
+            ("ISSUES", "issue.a.b.7", "the indexing of a/b#7"),
+            ("INDEXING", "index.A.b%2Ec.7", "the indexing of a/b.c#7"),
+            ("INDEXING", "retry.index.a.b.7", "the indexing of a/b#7"),
             ("DOWNLOADS", "download.a.b.7", "a download of a/b#7"),
             ("DOWNLOADS", "retry.backfill.a.b.7", "a download of a/b#7"),
             ("DOWNLOADS", "debounce.a.b.7", "a download of a/b#7"),
@@ -182,11 +182,11 @@ mod tests {
         for (stream, subject, wanted) in table {
             assert_eq!(becomes(stream, subject), wanted);
         }
-        insta::assert_snapshot!(becomes("DOWNLOADS", "download.12345"), @"");
-        insta::assert_snapshot!(becomes("ISSUES", "issue.a.b.0"), @"");
-        insta::assert_snapshot!(becomes("TASKS", "task.dance.a.b"), @"");
-        insta::assert_snapshot!(becomes("TASKS", "task.backfill.a.b"), @"");
-        insta::assert_snapshot!(becomes("BUILDS", "build.firefox"), @"");
+        insta::assert_snapshot!(becomes("DOWNLOADS", "download.12345"), @r#"its subject names nothing: write download.<owner>.<repo>.<number>, with a dot inside a repository name as %2E; this subject has 1 parts after download; what names nothing can only go: queue-cli dead-letters purge ID"#);
+        insta::assert_snapshot!(becomes("ISSUES", "issue.a.b.0"), @r#"its subject names nothing: "0" is not an issue number (a whole number from 1 up); what names nothing can only go: queue-cli dead-letters purge ID"#);
+        insta::assert_snapshot!(becomes("TASKS", "task.dance.a.b"), @r#"its subject names nothing: write task.<sweep|audit|deliveries|backfill|collect>.<owner>.<repo>, with a dot inside a repository name as %2E; what names nothing can only go: queue-cli dead-letters purge ID"#);
+        insta::assert_snapshot!(becomes("TASKS", "task.backfill.a.b"), @r#"nothing is known of the backfill that was asked for; begin it anew: queue-cli backfill, then queue-cli dead-letters purge ID"#);
+        insta::assert_snapshot!(becomes("BUILDS", "build.firefox"), @r#"this version does not know the stream "BUILDS"; update queue-cli: a newer version may know that stream"#);
         assert_eq!(of(&garbage(1)), Err(Hopeless::NoLetter));
     }
 

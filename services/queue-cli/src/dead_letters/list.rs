@@ -191,9 +191,9 @@ impl Found {
         let kinds: Vec<_> = self
             .kinds
             .iter()
-            .map(|(kind, count)| format!("{} {kind}", thousands(*count)))
+            .map(|(kind, count)| format!("{kind} {}", thousands(*count)))
             .collect();
-        let total = format!("{}: {}", counted(self.letters, "letter"), kinds.join(", "));
+        let total = format!("{} · {}", counted(self.letters, "letter"), kinds.join(" · "));
         match self.letters - self.rows.len() as u64 {
             0 => total,
             older => format!("{total}; {} older than these not shown (--limit)", thousands(older)),
@@ -207,7 +207,7 @@ pub(crate) fn warnings(held: &Held, now: OffsetDateTime) -> Vec<String> {
     if let (true, Some(most)) = (held.is_nearly_full(), held.most_bytes) {
         let (bytes, most) = (size(held.bytes), size(most));
         warnings.push(format!(
-            "the stream has {bytes} of at most {most}: beyond that the oldest letters are lost; retry or purge some"
+            "{bytes} of at most {most} are used: beyond that the oldest letters are lost; retry or purge some"
         ));
     }
     if let (true, Some(oldest), Some(longest)) = (held.is_nearly_over(now), held.oldest, held.longest) {
@@ -252,14 +252,25 @@ mod tests {
     fn the_newest_are_shown_and_all_are_counted() {
         let list = found(2, vec![letter(3), letter(17), garbage(18)]);
         let report = list.report(&held(5_000, NOW), NOW);
-        insta::assert_snapshot!(report.render(Output::Human), @"");
-        insta::assert_snapshot!(report.render(Output::Json), @"");
+        insta::assert_snapshot!(report.render(Output::Human), @r#"
+          id  age  service  kind       about                 tries  reason
+          17  3 h  indexer  document   webcompat/web-bugs#7      3  Elasticsearch refuses document webcompat/web-bugs/7/1 of bugstream-timelines-public-000001: document_parsing_exception, field "body"
+          18  3 h  someone  no letter  dead.someone              0  100 bytes that are no DeadLetter message (protobuf)
+        3 letters · document 2 · no letter 1; 1 older than these not shown (--limit)
+          queue-cli dead-letters show ID   everything about one
+          queue-cli dead-letters retry     once the cause is mended
+        "#);
+        insta::assert_snapshot!(report.render(Output::Json), @r#"{"held":{"bytes":5000,"letters":3,"most_bytes":1073741824},"kinds":{"document":2,"no letter":1},"letters":[{"age_s":10800,"at":"2026-11-21T12:00:00Z","attempts":3,"id":17,"issue":"webcompat/web-bugs#7","kind":"document","reason":"Elasticsearch refuses document webcompat/web-bugs/7/1 of bugstream-timelines-public-000001: document_parsing_exception, field \"body\"","service":"indexer","stream":"ISSUES","subject":"issue.webcompat.web-bugs.7"},{"age_s":10800,"at":"2026-11-21T12:00:00Z","attempts":0,"id":18,"issue":null,"kind":"no letter","reason":"100 bytes that are no DeadLetter message (protobuf)","service":"someone","stream":"","subject":"dead.someone"}],"total":3,"warnings":[]}"#);
     }
 
     #[test]
     fn what_is_near_its_end_is_said() {
-        let report = found(5, Vec::new()).report(&held(1_000_000_000, datetime!(2026-08-30 12:00 UTC)), NOW);
-        insta::assert_snapshot!(report.render(Output::Human), @"");
+        let report = found(5, Vec::new()).report(&held(900_000_000, datetime!(2026-08-30 12:00 UTC)), NOW);
+        insta::assert_snapshot!(report.render(Output::Human), @r#"
+        no letters
+          ! 900.0 MB of at most 1.0 GB are used: beyond that the oldest letters are lost; retry or purge some
+          ! the oldest letter is from 83 days ago: after 90 days a letter is lost
+        "#);
     }
 
     #[test]

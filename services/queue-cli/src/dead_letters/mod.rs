@@ -53,7 +53,6 @@ mod tests {
         own.kind = "document".to_owned();
         own.reason = reason.to_owned();
         own.payload_size = 212;
-        own.payload_sha256 = vec![0xab; 32];
         own.headers = vec![v1::Header {
             name: "traceparent".to_owned(),
             value: "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".to_owned(),
@@ -84,6 +83,7 @@ mod tests {
                 reason: "the payload is not one".to_owned(),
                 payload: payload.to_vec(),
                 payload_size: payload.len() as u64,
+                payload_sha256: vec![0xab; 32],
                 ..v1::DeadLetter::default()
             }),
         }

@@ -342,7 +342,7 @@ mod tests {
         };
         let (text, code) = shown(&done, false, Pace::WhenQuotaAllows);
         assert_eq!(code, 0);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"retried 12 letters: 3 downloads when the quota allows, 1 index request, 2 requests waited already"#);
         done.leave(
             &letter_from("DOWNLOADS", "download.c.d.1", &[]),
             &Hopeless::NotConfigured("c/d".parse().unwrap()),
@@ -350,7 +350,14 @@ mod tests {
         done.leave(&garbage(18), &Hopeless::NoLetter);
         let (text, code) = shown(&done, true, Pace::Now);
         assert_eq!(code, 1);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        would retry 12 letters: 3 downloads, 1 index request, 2 requests waited already; nothing was changed
+        2 letters cannot be retried:
+          17  c/d#1: c/d is not configured
+          18  dead.someone: it is no letter
+          add it to [[repositories]] in bugstream.toml, restart the services, retry again
+          what names nothing can only go: queue-cli dead-letters purge ID
+        "#);
         assert_eq!(
             shown(&Done::default(), false, Pace::Now),
             ("no letter to retry\n".to_owned(), 0)

@@ -1,8 +1,9 @@
 //! `dead-letters show`: everything about one letter, and what a retry would ask for.
 
 use bugstream_kit::dead_letter::{StoredLetter, StoredLetters};
+use bugstream_proto::v1::issue_event::Change;
 use bugstream_proto::{message, topology, v1};
-use prost::Message;
+use prost::Message as _;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -133,20 +134,65 @@ fn payload(lines: &mut Lines, letter: &v1::DeadLetter) {
 
 /// A kept message as its stream reads it. It holds no content.
 fn decoded(letter: &v1::DeadLetter) -> String {
-    fn shown<M: Message + Default + std::fmt::Debug>(payload: &[u8]) -> String {
-        let message = M::decode(payload);
-        message.map_or_else(
-            |error| format!("does not decode: {error}"),
-            |message| format!("{message:?}"),
-        )
-    }
-    match letter.stream.as_str() {
-        topology::ISSUES => shown::<v1::IssueEvent>(&letter.payload),
-        topology::TASKS => shown::<v1::TaskRequested>(&letter.payload),
-        topology::INDEXING => shown::<v1::IndexRequested>(&letter.payload),
-        topology::DOWNLOADS => shown::<v1::DownloadRequested>(&letter.payload),
-        _ => "of an unknown stream".to_owned(),
-    }
+    let payload = &*letter.payload;
+    let said = match letter.stream.as_str() {
+        topology::DOWNLOADS => v1::DownloadRequested::decode(payload)
+            .ok()
+            .map(|request| asked(request.cause)),
+        topology::INDEXING => v1::IndexRequested::decode(payload)
+            .ok()
+            .map(|request| asked(request.cause)),
+        topology::ISSUES => v1::IssueEvent::decode(payload).ok().map(event),
+        topology::TASKS => v1::TaskRequested::decode(payload).ok().map(|request| task(&request)),
+        _ => None,
+    };
+    said.unwrap_or_else(|| "this version cannot read it".to_owned())
+}
+
+/// Why, when, by which webhook.
+fn asked(cause: Option<v1::Cause>) -> String {
+    let cause = cause.unwrap_or_default();
+    let reason = cause
+        .reason()
+        .as_str_name()
+        .trim_start_matches("REASON_")
+        .to_lowercase();
+    let at = cause.first_requested_at.as_ref().and_then(message::time_of);
+    let delivery = cause
+        .last_delivery
+        .map(|delivery| format!(", delivery {}", delivery.delivery_id));
+    format!(
+        "{reason} request{}{}",
+        at.map(when).unwrap_or_default(),
+        delivery.unwrap_or_default()
+    )
+}
+
+fn event(event: v1::IssueEvent) -> String {
+    let what = match event.change {
+        Some(Change::Downloaded(_)) => "downloaded",
+        Some(Change::Deleted(_)) => "deleted",
+        Some(Change::Forgotten(_)) => "forgotten",
+        None => "a change that this version does not know",
+    };
+    format!("revision {}: {what}; {}", event.revision, asked(event.cause))
+}
+
+fn task(request: &v1::TaskRequested) -> String {
+    let at = request.requested_at.as_ref().and_then(message::time_of);
+    let run = request
+        .backfill
+        .as_ref()
+        .map(|backfill| format!(", backfill {}", backfill.run));
+    format!(
+        "requested{}{}",
+        at.map(when).unwrap_or_default(),
+        run.unwrap_or_default()
+    )
+}
+
+fn when(at: OffsetDateTime) -> String {
+    format!(" of {}", time_of(at))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -178,8 +224,26 @@ mod tests {
     #[test]
     fn everything_about_a_letter_is_shown() {
         let shown = report(&letter(17), NOW);
-        insta::assert_snapshot!(shown.render(Output::Human), @"");
-        insta::assert_snapshot!(shown.render(Output::Json), @"");
+        insta::assert_snapshot!(shown.render(Output::Human), @r#"
+        letter 17 of 2026-11-21T12:00:00Z, 3 h ago
+          service     indexer
+          kind        document
+          reason      Elasticsearch refuses document webcompat/web-bugs/7/1 of bugstream-timelines-public-000001: document_parsing_exception, field "body"
+          stream      ISSUES
+          subject     issue.webcompat.web-bugs.7
+          issue       webcompat/web-bugs#7
+          sequence    1,234
+          attempts    3
+          index       bugstream-timelines-public-000001
+          document    webcompat/web-bugs/7/1
+          error       document_parsing_exception
+          field       body
+          header      traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01
+          payload     212 bytes, not kept; sha256 abababababababababababababababababababababababababababababababab
+          trace       0123456789abcdef0123456789abcdef
+          retry       asks for the indexing of webcompat/web-bugs#7
+        "#);
+        insta::assert_snapshot!(shown.render(Output::Json), @r#"{"age_s":10800,"at":"2026-11-21T12:00:00Z","attempts":3,"document":"webcompat/web-bugs/7/1","error":"document_parsing_exception","field":"body","headers":[["traceparent","00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"]],"id":17,"index":"bugstream-timelines-public-000001","issue":"webcompat/web-bugs#7","kind":"document","payload":{"hex":"","sha256":"abababababababababababababababababababababababababababababababab","size":212},"reason":"Elasticsearch refuses document webcompat/web-bugs/7/1 of bugstream-timelines-public-000001: document_parsing_exception, field \"body\"","retry":"asks for the indexing of webcompat/web-bugs#7","sequence":1234,"service":"indexer","stream":"ISSUES","subject":"issue.webcompat.web-bugs.7","trace":"0123456789abcdef0123456789abcdef"}"#);
     }
 
     #[test]
@@ -187,7 +251,27 @@ mod tests {
         let issue = "a/b".parse::<bugstream_proto::RepoName>().unwrap().issue(7).unwrap();
         let request = v1::DownloadRequested::new(&issue, v1::Cause::new(v1::Reason::Webhook, NOW)).encode_to_vec();
         let kept = report(&letter_from("DOWNLOADS", "download.a.b.7", &request), NOW).render(Output::Human);
-        insta::assert_snapshot!(kept, @"");
-        insta::assert_snapshot!(report(&garbage(18), NOW).render(Output::Human), @"");
+        insta::assert_snapshot!(kept, @r#"
+        letter 17 of 2026-11-21T12:00:00Z, 3 h ago
+          service     indexer
+          kind        payload
+          reason      the payload is not one
+          stream      DOWNLOADS
+          subject     download.a.b.7
+          issue       a/b#7
+          sequence    1,234
+          attempts    3
+          payload     22 bytes, kept; sha256 abababababababababababababababababababababababababababababababab
+          message     webhook request of 2026-11-21T15:00:00Z
+          retry       asks for a download of a/b#7
+        "#);
+        insta::assert_snapshot!(report(&garbage(18), NOW).render(Output::Human), @r#"
+        letter 18 of 2026-11-21T12:00:00Z, 3 h ago
+          service     someone
+          kind        no letter
+          subject     dead.someone
+          size        100 bytes
+          retry       not possible: it is no letter; what names nothing can only go: queue-cli dead-letters purge ID
+        "#);
     }
 }

@@ -2,6 +2,8 @@
 
 mod backfill;
 mod bad_input;
+mod completion;
+mod dead_letters;
 mod deletions;
 mod forget;
 mod github;
@@ -10,6 +12,7 @@ mod history;
 mod import;
 mod mirror;
 mod old_system;
+mod old_tool;
 mod operations;
 mod operator;
 mod queues;

@@ -60,6 +60,7 @@ async fn every_command_of_the_operators_page_works() {
     assert!(commands.len() > 12, "{commands:?}");
     let mut mirror = Mirror::empty("").await;
     mirror.start();
+    mirror.with_a_letter().await;
     let old = Old::write(mirror.dir.path(), &mirror.github.repository(), ISSUES);
     let kept = mirror.dir.path().join("snapshots").display().to_string();
     let old = old.path.display().to_string();

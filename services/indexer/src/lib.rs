@@ -3,8 +3,9 @@
 //!
 //! The steps, one a file: [`index`] takes an event and decides, `document` renders what [`plan`] says is to be written,
 //! [`bulk`] sends it and [`indices`] makes what it is written to. [`republish`] answers index requests, `refused` is about
-//! documents that Elasticsearch does not take, `hole` about objects that are lost, `past` writes what was true at another time. Everything in Elasticsearch can be
-//! thrown away and rebuilt ([`rebuild`], [`generations`]); the log and the raw JSON are the truth.
+//! documents that Elasticsearch does not take, `hole` about objects that are lost, `past` writes what was true at another
+//! time. Everything in Elasticsearch can be thrown away and rebuilt ([`rebuild`], [`generations`]); the log and the raw
+//! JSON are the truth.
 
 mod answer;
 pub mod bulk;

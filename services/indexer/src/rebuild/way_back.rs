@@ -123,8 +123,8 @@ mod tests {
         };
         let table: [(&[Generation], Option<u32>, &str); 6] = [
             (&[other_rules, live.clone()], None, "rules of privacy"),
-            (&[live.clone()], None, "no complete older generation"),
-            (&[live.clone()], Some(3), "no complete generation 3"),
+            (std::slice::from_ref(&live), None, "no complete older generation"),
+            (std::slice::from_ref(&live), Some(3), "no complete generation 3"),
             (&[generation(1, false, None)], None, "how far"),
             (&[past.clone(), live.clone()], None, "no complete older generation"),
             (

@@ -184,7 +184,7 @@ fn odd_issues() -> Vec<Value> {
 fn odd_events() -> Vec<Value> {
     vec![
         json!({"event": "committed", "author": {"date": "not a date", "name": 5}, "sha": "a".repeat(40_000)}),
-        json!({"event": "line-commented", "comments": [{"body": "a"}, {"body": {"b": 1}}]}),
+        json!({"event": "line-commented", "comments": [{"body": "a"}, {"body": 5}, null], "files": [{"a": [{"b": 1}]}]}),
         json!({"event": "a kind that nobody knows", "source": null, "label": null, "rename": null, "performed_via_github_app": null}),
         json!({"event": null, "actor": null, "id": "text", "project_card": {"column_name": null, "previous": {}}}),
     ]

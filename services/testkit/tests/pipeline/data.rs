@@ -101,6 +101,7 @@ async fn take_a_label_off(stage: &Stage) {
         .into_iter()
         .find(has_it)
         .expect("the seed has one");
+    stage.github.set_webhook(None);
     let taken = stage.github.edit(number, [Change::Unlabel(label.to_owned())]);
     taken.await.unwrap();
 }

@@ -231,15 +231,12 @@ impl Reading<'_> {
                 None if letters.is_any(from, self.last).await? => letters.messages(from).await?,
                 _ => return Ok(None),
             };
-            match tokio::time::timeout(PATIENCE, messages.next()).await {
-                Ok(Some(message)) => {
-                    let letter = of_delivered(&message.map_err(away)?)?;
-                    self.position = letter.sequence;
-                    self.messages = Some(messages);
-                    return Ok((letter.sequence <= self.last).then_some(letter));
-                }
-                // Someone removed the rest meanwhile, or the server is busy.
-                Ok(None) | Err(_) => {}
+            // None comes where someone removed the rest meanwhile, or the server is busy: then one looks again.
+            if let Ok(Some(message)) = tokio::time::timeout(PATIENCE, messages.next()).await {
+                let letter = of_delivered(&message.map_err(away)?)?;
+                self.position = letter.sequence;
+                self.messages = Some(messages);
+                return Ok((letter.sequence <= self.last).then_some(letter));
             }
         }
     }

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn all_that_is_said_must_hold() {
-        let table: [(bool, fn(&mut Which)); 12] = [
+        type Change = fn(&mut Which);
+        let table: [(bool, Change); 12] = [
             (true, |_| {}),
             (true, |which| which.reason = vec!["DOCUMENT".into()]),
             (true, |which| {

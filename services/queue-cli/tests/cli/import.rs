@@ -1,5 +1,6 @@
 //! Moving in from the old system: its directory, its snapshots, and what may be wrong with either.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -235,13 +236,29 @@ async fn an_import_that_is_killed_goes_on_with_the_same_command() {
     mirror.start_indexer();
     let old = Old::write(mirror.dir.path(), &mirror.github.repository(), 200);
     let jetstream = mirror.nats.jetstream().await;
-    let importing = mirror.operator.start(&format!("import {}", old.path.display()));
+    let (whole, pipe) = (
+        mirror.dir.path().join("whole.tar.gz"),
+        mirror.dir.path().join("old.tar.gz"),
+    );
+    packed(&old.path, &whole);
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is there").success());
+    let importing = mirror.operator.start(&format!("import {}", pipe.display()));
+    // The other half never comes, so it cannot be done before it is killed.
+    let held = tokio::task::spawn_blocking(move || {
+        let bytes = std::fs::read(&whole).expect("packed");
+        let mut pipe = std::fs::File::options().write(true).open(pipe).expect("somebody reads");
+        pipe.write_all(&bytes[..bytes.len() / 2]).expect("somebody reads");
+        pipe
+    });
+    let held = held.await.expect("no panic");
     wait::until_true("some are in the log", SOON, async || {
         let log = jetstream.get_stream(topology::ISSUES).await;
         log.is_ok_and(|log| log.cached_info().state.messages > 20)
     })
     .await;
     importing.kill().await;
+    drop(held);
     let (ran, report) = mirror.imports(&old.path, "").await;
     let [new, known, broken] = counts(&report);
     assert!(new > 0 && known > 20, "it was killed in the middle: {report}");

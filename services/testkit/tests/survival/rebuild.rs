@@ -130,6 +130,15 @@ impl Searcher<'_> {
         buckets.iter().map(|bucket| bucket["key"].as_u64().unwrap()).collect()
     }
 
+    fn judge(&self, public: &BTreeSet<u64>) {
+        let mut private = self.cast.private();
+        let leaked: Vec<&u64> = private.intersection(public).collect();
+        assert!(leaked.is_empty(), "private, and found on the public side: {leaked:?}");
+        // What has turned private stays so.
+        let turned = self.cast.to_private.iter().filter(|number| !public.contains(number));
+        private.extend(turned);
+    }
+
     /// Looks until told to stop; answers how often.
     async fn look(&self, stopped: watch::Receiver<bool>) -> u64 {
         let (mut looks, mut most) = (0, self.count().await);
@@ -137,13 +146,7 @@ impl Searcher<'_> {
             let now = self.count().await;
             assert!(now >= most, "{most} documents were found before, and {now} now");
             most = now;
-            let public = self.public().await;
-            let mut private = self.cast.private();
-            let leaked: Vec<&u64> = private.intersection(&public).collect();
-            assert!(leaked.is_empty(), "private, and found on the public side: {leaked:?}");
-            // What has turned private stays so.
-            private.extend(self.cast.to_private.iter().filter(|number| !public.contains(number)));
-            drop(private);
+            self.judge(&self.public().await);
             looks += 1;
             tokio::time::sleep(Duration::from_millis(250)).await;
         }

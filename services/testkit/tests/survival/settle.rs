@@ -16,13 +16,10 @@ pub(crate) async fn mirror_everything(rig: &Rig) {
     assert_eq!(rig.verify().await.unwrap(), Vec::<String>::new());
 }
 
-/// Waits until nothing waits.
+/// Waits until nothing waits; longer where there is more to be done than usual.
 pub(crate) async fn drained(rig: &Rig) {
-    drained_within(rig, LONG).await;
-}
-
-/// The same where there is more to be done than usual.
-pub(crate) async fn drained_within(rig: &Rig, patience: Duration) {
+    let thousands = rig.github.numbers().len() / 1_000;
+    let patience = LONG * u32::try_from(1 + thousands).unwrap();
     let deadline = tokio::time::Instant::now() + patience;
     while rig.waiting().await != Some(0) {
         let over = tokio::time::Instant::now() > deadline;

@@ -9,6 +9,7 @@ mod documents;
 mod door;
 mod example;
 mod journeys;
+mod large;
 mod recorded;
 mod repair;
 mod secrets;

@@ -55,8 +55,7 @@ impl<'a> Seen<'a> {
     const MOST: usize = 64;
 
     fn has(&self, member: &Member<'_>) -> bool {
-        let (name, value) = (&*member.name, member.value.get());
-        self.0.iter().any(|seen| *seen == (name, value))
+        self.0.contains(&(&*member.name, member.value.get()))
     }
 
     fn add(&mut self, member: &'a Member<'a>) {

@@ -1,5 +1,6 @@
 //! `history` and `show`: what happened to an issue, and what the archive has of it at any time.
 
+use bugstream_kit::clock::Clock;
 use bugstream_testkit::github::Change;
 use bugstream_testkit::nats::Nats;
 use bugstream_testkit::wait;
@@ -49,7 +50,7 @@ async fn an_issue_that_was_edited_made_private_deleted_and_forgotten_tells_that_
     let mut mirror = Mirror::empty("").await;
     mirror.start();
     edit(&mirror, [Change::Title(FIRST.to_owned())]).await;
-    let between = OffsetDateTime::now_utc();
+    let between = Clock::system().now();
     let comment = Change::Comment(BODY.to_owned());
     edit(
         &mirror,

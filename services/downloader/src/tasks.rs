@@ -270,7 +270,11 @@ async fn keep(layers: &Layers, repo: &RepoName, begins: bool) -> Result<(), Stop
         (Task::Sweep, every.sweep, "sweep_interval_s"),
         (Task::Deliveries, every.deliveries, "deliveries_interval_s"),
         (Task::Audit, every.audit_round.map(audit::longest_wait), "audit_round_s"),
-        (Task::Collect, layers.retention.interval, "collect_interval_s"),
+        (
+            Task::Collect,
+            layers.retention.interval.map(collect::longest_wait),
+            "collect_interval_s",
+        ),
     ] {
         if begins {
             wake(layers, task, repo).await?;

@@ -41,12 +41,23 @@ pub(crate) enum Verdict {
     Final(Written),
     /// To be sent again.
     Busy,
+    /// Elasticsearch failed at this one, as an ingest pipeline does that someone put there: once more, and then refused.
+    Failed(Refused),
     /// Someone dropped the index or its alias.
     AliasMissing,
     /// The index takes no writes.
     Blocked,
     /// Our credentials may not write there.
     Forbidden,
+}
+
+impl Verdict {
+    /// Takes a failure for a refusal, if it is not to be tried again.
+    pub(crate) fn settle(&mut self, give_up: bool) {
+        if let (Self::Failed(why), true) = (&self, give_up) {
+            *self = Self::Final(Written::Refused(why.clone()));
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -115,6 +126,7 @@ impl Item<'_> {
             (409, _) => Verdict::Final(Written::Newer),
             (404, "index_not_found_exception") => Verdict::AliasMissing,
             (400 | 413, _) => Verdict::Final(Written::Refused(self.refused())),
+            (500, _) => Verdict::Failed(self.refused()),
             _ => Verdict::Busy,
         }
     }
@@ -186,8 +198,11 @@ mod tests {
                 Verdict::Busy,
             ),
             (
-                r#"{"status":500,"error":{"type":"exception","reason":"x"}}"#,
-                Verdict::Busy,
+                r#"{"status":500,"error":{"type":"class_cast_exception","reason":"x"}}"#,
+                Verdict::Failed(Refused {
+                    error_type: "class_cast_exception".to_owned(),
+                    field: String::new(),
+                }),
             ),
             (
                 r#"{"status":404,"error":{"type":"index_not_found_exception","reason":"x"}}"#,

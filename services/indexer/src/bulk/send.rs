@@ -21,6 +21,8 @@ use crate::indices::Indices;
 
 /// Sent again so often, which takes about a minute, before the caller is told to hold.
 const MOST_ATTEMPTS: u64 = 8;
+/// Failures at one item alone after which it counts as refused: Elasticsearch is there, and the document may be the cause.
+const MOST_FAILURES: u64 = 4;
 /// Failures of the connection after which Elasticsearch counts as away: one may be a connection that idled too long.
 const MOST_CUTS: u64 = 2;
 /// Payload too large.
@@ -152,9 +154,9 @@ impl Sender {
     async fn deliver(&self, mut bulk: Bulk, seen: &mut Seen) {
         let mut attempts = 0;
         loop {
-            let sent = self.send(&mut bulk, seen).await;
-            bulk.finish();
             attempts += 1;
+            let sent = self.send(&mut bulk, attempts >= MOST_FAILURES, seen).await;
+            bulk.finish();
             match sent {
                 _ if bulk.parts.is_empty() => return,
                 Ok(()) if attempts < MOST_ATTEMPTS => {}
@@ -171,13 +173,15 @@ impl Sender {
     }
 
     /// Sends what is open, in halves where a body is too large or malformed as a whole, and notes the answers.
-    async fn send(&self, bulk: &mut Bulk, seen: &mut Seen) -> Result<(), Cut> {
+    /// `give_up` on items that Elasticsearch fails at.
+    async fn send(&self, bulk: &mut Bulk, give_up: bool, seen: &mut Seen) -> Result<(), Cut> {
         let mut parts = vec![bulk.open()];
         while let Some(items) = parts.pop().filter(|items| !items.is_empty()) {
             let body = bulk.body(&items);
             let bytes = body.len();
             match self.post(body, seen).await? {
-                Answer::Items(verdicts) if verdicts.len() == items.len() => {
+                Answer::Items(mut verdicts) if verdicts.len() == items.len() => {
+                    verdicts.iter_mut().for_each(|verdict| verdict.settle(give_up));
                     self.note(bulk, &items, verdicts, seen).await?;
                 }
                 Answer::Items(_) => return Err(Cut::Stop(Away("Elasticsearch answers another bulk".to_owned()))),
@@ -225,7 +229,7 @@ impl Sender {
             counts.add(&verdict);
             match verdict {
                 Verdict::Final(written) => bulk.set(*place, written),
-                Verdict::Busy => seen.busy = true,
+                Verdict::Busy | Verdict::Failed(_) => seen.busy = true,
                 Verdict::AliasMissing => lost = true,
                 Verdict::Blocked => stopped = Some(Away(answer::BLOCKED.to_owned())),
                 Verdict::Forbidden => stopped = Some(Away(answer::FORBIDDEN.to_owned())),
@@ -265,7 +269,7 @@ impl Counts {
             Verdict::Final(Written::Written) => 0,
             Verdict::Final(Written::Newer) => 1,
             Verdict::Final(Written::Refused(_)) => 2,
-            Verdict::Busy => 3,
+            Verdict::Busy | Verdict::Failed(_) => 3,
             Verdict::AliasMissing | Verdict::Blocked | Verdict::Forbidden => return,
         };
         self.0[result] += 1;

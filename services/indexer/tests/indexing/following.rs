@@ -202,6 +202,37 @@ async fn what_elasticsearch_cannot_index_is_kept_beside_and_the_rest_is_searched
 }
 
 #[tokio::test]
+async fn a_document_at_which_elasticsearch_fails_each_time_does_not_stop_the_others() {
+    let stage = Stage::start().await;
+    let before = stage.download(&issue(4), &raw(4, "before"), &[commented(0)]).await;
+    stage.settled().await;
+    let pipeline = format!("/_ingest/pipeline/{}", stage.elastic.name("fails"));
+    let fails = json!({"processors": [{"fail": {"message": "no", "if": "ctx.body == 'bad'"}}]});
+    assert_eq!(stage.elastic.call(Method::PUT, &pipeline, Some(&fails)).await.0, 200);
+    let settings = format!("/{}/_settings", stage.elastic.name("timelines-public"));
+    let default = json!({"index.default_pipeline": stage.elastic.name("fails")});
+    assert_eq!(stage.elastic.call(Method::PUT, &settings, Some(&default)).await.0, 200);
+    let bad = json!({"event": "commented", "body": "bad"});
+    let revision = stage.download(&issue(5), &raw(5, "first"), &[commented(0), bad]).await;
+    let next = stage.download(&issue(6), &raw(6, "second"), &[commented(0)]).await;
+    stage.settled().await;
+    assert_eq!(
+        stage.visible("timelines").await,
+        [at(&["4/0"], before), at(&["5/0", "5/1"], revision), at(&["6/0"], next)].concat()
+    );
+    let kept = stage
+        .elastic
+        .hits("timelines", json!({"exists": {"field": "bugstream.error"}}))
+        .await;
+    let kept = &kept[0]["_source"]["bugstream"];
+    assert_eq!(kept["error"], "fail_processor_exception");
+    assert_eq!(kept["unindexed"], json!({"event": "\"commented\"", "body": "\"bad\""}));
+    assert_eq!(stage.dead_letters().await.len(), 0);
+    stage.elastic.call(Method::DELETE, &pipeline, None).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_refused_even_so_becomes_an_error_stub_and_a_dead_letter_and_the_rest_goes_on() {
     let elastic = Elastic::shared();
     let by_hand = json!({"settings": {"number_of_replicas": 0}, "mappings": {"dynamic": false, "properties": {

@@ -323,6 +323,10 @@ impl<'o> Object<'o> {
 /// In blocks without an early end, which the compiler makes wide instructions of: every byte is looked at, and there is
 /// next to never one.
 fn has_line_break(line: &[u8]) -> bool {
-    let any = |block: &[u8]| block.iter().fold(false, |any, byte| any | matches!(byte, b'\n' | b'\r'));
+    let any = |block: &[u8]| {
+        block
+            .iter()
+            .fold(false, |any, byte| any | matches!(byte, b'\n' | b'\r'))
+    };
     line.chunks(1024).any(any)
 }

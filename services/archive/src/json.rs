@@ -133,7 +133,10 @@ impl<'de> Visitor<'de> for Members<'de> {
         while let Some(name) = map.next_key::<Name<'de>>()? {
             let value: &'de RawValue = map.next_value()?;
             let start = offset(self.source, value.get());
-            let prefix = self.source.get(end..start).and_then(|before| before.trim_start().get(1..));
+            let prefix = self
+                .source
+                .get(end..start)
+                .and_then(|before| before.trim_start().get(1..));
             members.push(Member {
                 name: name.0,
                 prefix: prefix.ok_or_else(|| A::Error::custom("no name"))?.trim_start(),

@@ -13,6 +13,7 @@ use std::fmt;
 use bugstream_archive::Side;
 use bugstream_archive::names::{Index, Kind};
 use elasticsearch::http::Method;
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -361,18 +362,20 @@ impl Indices {
     /// [`IndexError`].
     pub async fn begin(&self, to_fill: ToFill) -> Result<(), IndexError> {
         self.put_templates().await?;
-        for (name, write_alias, kind) in self.wanted(to_fill.number, to_fill.purpose) {
+        let wanted = self.wanted(to_fill.number, to_fill.purpose).into_iter();
+        let made = wanted.map(|(name, write_alias, kind)| {
             let meta = Meta {
                 purpose: to_fill.purpose,
                 ..Meta::new(kind, State::Building, &self.privacy)
             };
-            self.create_unseen(name, write_alias, &meta).await?;
-        }
-        Ok(())
+            self.create_unseen(name, write_alias, meta)
+        });
+        // All at once: Elasticsearch takes a moment for each change of what there is, and does several in one.
+        try_join_all(made).await.map(drop)
     }
 
     /// An index that nobody reads yet: without refreshes and replicas, which cost while it is filled.
-    async fn create_unseen(&self, name: String, write_alias: (String, Value), meta: &Meta) -> Result<(), IndexError> {
+    async fn create_unseen(&self, name: String, write_alias: (String, Value), meta: Meta) -> Result<(), IndexError> {
         let body = json!({
             "settings": {
                 "index.refresh_interval": "-1",
@@ -505,22 +508,24 @@ impl Indices {
         state: State,
         followed_to: Option<u64>,
     ) -> Result<(), IndexError> {
-        for (name, described) in self.described().await? {
-            let is_ours = self.parse(&name) == Some((kind, generation));
-            let Some(meta) = described.mappings.meta.filter(|_| is_ours) else {
-                continue;
-            };
-            let meta = serde_json::from_value::<Meta>(meta).unwrap_or_else(|_| Meta::new(kind, state, ""));
+        let described = self.described().await?.into_iter();
+        let of_it = described.filter(|(name, _)| self.parse(name) == Some((kind, generation)));
+        let noted = of_it.filter_map(|(name, described)| {
+            let meta = serde_json::from_value::<Meta>(described.mappings.meta?);
             let meta = Meta {
                 state,
                 followed_to,
-                ..meta
+                ..meta.unwrap_or_else(|_| Meta::new(kind, state, ""))
             };
-            let body = json!({"_meta": meta});
-            let (status, answer) = call(&self.transport, Method::Put, &format!("/{name}/_mapping"), Some(body)).await?;
-            accepted(format!("the description of {name}"), status, &answer)?;
-        }
-        Ok(())
+            Some(self.note(name, meta))
+        });
+        try_join_all(noted).await.map(drop)
+    }
+
+    async fn note(&self, name: String, meta: Meta) -> Result<(), IndexError> {
+        let body = json!({"_meta": meta});
+        let (status, answer) = call(&self.transport, Method::Put, &format!("/{name}/_mapping"), Some(body)).await?;
+        accepted(format!("the description of {name}"), status, &answer)
     }
 
     /// Deletes a generation that readers do not see.

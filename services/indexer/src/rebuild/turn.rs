@@ -18,8 +18,10 @@ use super::{RebuildError, away};
 
 /// The record's key, among the others that say how far something got.
 const KEY: &str = "rebuild";
-/// How long a listener may take to be heard of. It answers nothing: what counts is that it is there.
-const THERE: Duration = Duration::from_millis(500);
+/// How long one look for a listener takes that is there: it answers nothing.
+const LOOK: Duration = Duration::from_millis(500);
+/// Looks at one: a busy server may take a while to notice that it was killed.
+const LOOKS: usize = 6;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -114,14 +116,16 @@ impl Turn {
     }
 }
 
+/// Whether somebody listens, and goes on doing so.
 async fn is_there(broker: &Broker, inbox: &str) -> Result<bool, RebuildError> {
-    let request = async_nats::Request::new().timeout(Some(THERE));
-    match broker.client.send_request(inbox.to_owned(), request).await {
-        Ok(_) => Ok(true),
-        Err(error) => match error.kind() {
-            RequestErrorKind::NoResponders => Ok(false),
-            RequestErrorKind::TimedOut => Ok(true),
-            _ => Err(away(error)),
-        },
+    for _ in 0..LOOKS {
+        let request = async_nats::Request::new().timeout(Some(LOOK));
+        let answer = broker.client.send_request(inbox.to_owned(), request).await;
+        match answer.map_err(|error| error.kind()) {
+            Err(RequestErrorKind::NoResponders) => return Ok(false),
+            Ok(_) | Err(RequestErrorKind::TimedOut) => {}
+            Err(other) => return Err(away(other)),
+        }
     }
+    Ok(true)
 }

@@ -1,27 +1,31 @@
 //! One rebuild or roll-back at a time, and what the one before was about.
 //!
-//! A record names an inbox on which whoever is at work listens, and the generation that its consumer fills. The server
-//! knows at once when a process was killed, because nobody listens there any more: so the next one need not wait. Should
-//! a connection break for a moment, two may be at work after all: whoever took over changed the record, and the other one
+//! A record names an inbox on which whoever is at work answers, and the generation that its consumer fills. The server
+//! knows within a moment when a process was killed, because nobody listens there any more: so the next one need not wait.
+//! Should a connection break for a moment, two may be at work after all: whoever took over changed the record, and the other one
 //! finds that before it moves an alias. Until then both write the same documents, which does no harm.
 
 use std::time::Duration;
 
-use async_nats::Subscriber;
 use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::kv::Store;
+use async_nats::{Client, Subscriber};
 use bugstream_kit::broker::Broker;
 use bugstream_proto::topology;
+use bytes::Bytes;
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use super::{RebuildError, away};
 
 /// The record's key, among the others that say how far something got.
 const KEY: &str = "rebuild";
-/// How long one look for a listener takes that is there: it answers nothing.
-const LOOK: Duration = Duration::from_millis(500);
-/// Looks at one: a busy server may take a while to notice that it was killed.
-const LOOKS: usize = 6;
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_millis(500);
+/// Who does not answer is asked again: a busy server may take a while to notice that it was killed. If the server still
+/// knows it then, it stands still for now, and may go on.
+const QUESTIONS: usize = 6;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -38,7 +42,7 @@ pub(super) struct Turn {
     store: Store,
     record: Record,
     revision: u64,
-    _listens: Subscriber,
+    _answers: JoinSet<()>,
 }
 
 impl Turn {
@@ -53,7 +57,9 @@ impl Turn {
             .await
             .map_err(away)?;
         let holder = broker.client.new_inbox();
-        let listens = broker.client.subscribe(holder.clone()).await.map_err(away)?;
+        let questions = broker.client.subscribe(holder.clone()).await.map_err(away)?;
+        let mut answers = JoinSet::new();
+        answers.spawn(answer(broker.client.clone(), questions));
         // Heard of before the record names it.
         broker.client.flush().await.map_err(away)?;
         let entry = store.entry(KEY).await.map_err(away)?;
@@ -72,7 +78,7 @@ impl Turn {
             store,
             record,
             revision,
-            _listens: listens,
+            _answers: answers,
         };
         turn.record.holder = Some(holder);
         turn.write().await?;
@@ -116,14 +122,24 @@ impl Turn {
     }
 }
 
-/// Whether somebody listens, and goes on doing so.
+/// Says that somebody is at work.
+async fn answer(client: Client, mut questions: Subscriber) {
+    while let Some(question) = questions.next().await {
+        if let Some(asker) = question.reply {
+            // An error says that the connection is gone for good.
+            _ = client.publish(asker, Bytes::new()).await;
+        }
+    }
+}
+
 async fn is_there(broker: &Broker, inbox: &str) -> Result<bool, RebuildError> {
-    for _ in 0..LOOKS {
-        let request = async_nats::Request::new().timeout(Some(LOOK));
-        let answer = broker.client.send_request(inbox.to_owned(), request).await;
+    for _ in 0..QUESTIONS {
+        let question = async_nats::Request::new().timeout(Some(ANSWER));
+        let answer = broker.client.send_request(inbox.to_owned(), question).await;
         match answer.map_err(|error| error.kind()) {
+            Ok(_) => return Ok(true),
             Err(RequestErrorKind::NoResponders) => return Ok(false),
-            Ok(_) | Err(RequestErrorKind::TimedOut) => {}
+            Err(RequestErrorKind::TimedOut) => {}
             Err(other) => return Err(away(other)),
         }
     }

@@ -241,9 +241,10 @@ impl Stage {
         .await;
     }
 
-    /// Waits until nothing of the log or the requests is unacknowledged.
+    /// Waits until nothing of the log or the requests is unacknowledged. A rebuild that was killed may have left a pause,
+    /// which alone takes as long as other things may.
     pub(crate) async fn settled(&self) {
-        wait::until_true("the indexer to be done", PATIENCE, async || {
+        wait::until_true("the indexer to be done", 2 * PATIENCE, async || {
             self.pending().await == Some(0)
         })
         .await;

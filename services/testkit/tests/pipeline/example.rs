@@ -10,7 +10,9 @@ fn every_service_takes_the_example_configuration() {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/bugstream.toml")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bugstream.toml");
-    for text in [text.clone(), with_every_line(&text)] {
+    let by_password = with_every_line(&text, &["api_key"]);
+    let by_key = with_every_line(&text, &["username", "password"]);
+    for text in [text.clone(), by_password, by_key] {
         std::fs::write(&file, &text).unwrap();
         let settings = Settings::load(Some(&file), |_| None, &[]).unwrap();
         bugstream_webhook_receiver::Config::read(&settings).unwrap();
@@ -20,10 +22,16 @@ fn every_service_takes_the_example_configuration() {
     }
 }
 
-/// With the keys that are commented out.
-fn with_every_line(text: &str) -> String {
-    let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
-    let line = |line: &str| match line.strip_prefix("# ").filter(|rest| is_key(rest)) {
+/// With the keys that are commented out, but those that others exclude.
+fn with_every_line(text: &str, excluded: &[&str]) -> String {
+    let key = |line: &str| {
+        line.split_once(" = ")
+            .map(|(key, _)| key.to_owned())
+            .filter(|key| !key.contains(' '))
+    };
+    let is_key = |line: &str| key(line).is_some();
+    let is_wanted = |line: &&str| key(line).is_some_and(|key| !excluded.contains(&key.as_str()));
+    let line = |line: &str| match line.strip_prefix("# ").filter(is_wanted) {
         Some(key) => format!("{key}\n"),
         None => format!("{line}\n"),
     };

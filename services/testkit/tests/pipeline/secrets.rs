@@ -14,6 +14,7 @@ use bugstream_testkit::github::{Change, Options, Simulator, Webhook};
 use bugstream_testkit::nats::Nats;
 use bugstream_testkit::wait;
 use futures_util::TryStreamExt;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::stage::SOON;
@@ -27,6 +28,7 @@ async fn what_is_private_is_found_on_the_private_side_and_nowhere_else() {
     let github = Simulator::start(Options::default()).await.unwrap();
     let collector = Collector::start().await;
     let dir = tempfile::tempdir().unwrap();
+    refuse_what_is_put_aside(&elastic).await;
     let services = Services::start(dir.path(), &nats, &elastic, &github, &collector);
     let jetstream = nats.jetstream().await;
     wait::until_true("the services made their streams", SOON, || async {
@@ -88,6 +90,17 @@ async fn what_is_private_is_found_on_the_private_side_and_nowhere_else() {
         );
     }
     assert!(!sent.contains(PLANTED), "a trace or metric");
+}
+
+/// An index whose mapping somebody made by hand: what does not fit cannot be kept beside either, and becomes a dead letter.
+async fn refuse_what_is_put_aside(elastic: &Elastic) {
+    let by_hand = json!({"settings": {"number_of_replicas": 0}, "mappings": {"dynamic": false, "properties": {
+        "body": {"type": "text"},
+        "bug_number": {"type": "long"},
+        "bugstream": {"properties": {"unindexed": {"type": "long"}}},
+    }}});
+    let index = format!("/{}", elastic.name("bugstream-timelines-private-000001"));
+    assert_eq!(elastic.call(Method::PUT, &index, Some(&by_hand)).await.0, 200);
 }
 
 /// A private issue full of the planted word, with one event that Elasticsearch refuses: its error message quotes it.

@@ -104,6 +104,8 @@ pub struct Plan {
     pub enterprise: bool,
     /// Lines for `[downloader]`, besides the addresses.
     pub downloader: String,
+    /// Lines for `[indexer]`, of services and rebuilds alike.
+    pub indexer: String,
     /// Lines for `[github]`: the credentials.
     pub github: String,
     /// Where the broker keeps its data, instead of a folder of its own.
@@ -120,6 +122,7 @@ impl Default for Plan {
             seed: 1,
             enterprise: false,
             downloader: "confirm_delay_s = 1\n".to_owned(),
+            indexer: String::new(),
             github: "token = 'a-token'\n".to_owned(),
             nats_folder: None,
             objects: None,
@@ -428,13 +431,13 @@ fn address(url: &str) -> anyhow::Result<SocketAddr> {
 fn configuration(plan: &Plan, nats: &Nats, elastic: &Elastic, github: &Simulator, objects: &Path) -> String {
     let (nats, node, prefix) = (nats.url(), elastic.node(), elastic.prefix());
     let (repository, api, objects) = (github.repository(), github.url(), objects.display());
-    let (downloader, credentials) = (&plan.downloader, &plan.github);
+    let (downloader, indexer, credentials) = (&plan.downloader, &plan.indexer, &plan.github);
     format!(
         "[nats]\nurl = '{nats}'\n[object_store]\nurl = '{objects}'\n[elasticsearch]\nnode = '{node}'\nprefix = '{prefix}'\n\
          [github]\napi_url = '{api}'\n{credentials}timeout_s = 5\n\
          [[repositories]]\nname = '{repository}'\nprivate = '{repository}-private'\n\
          [webhook_receiver]\nsecrets = ['{SECRET}']\ninactivity_delay_s = 1\nlongest_wait_s = 20\n\
-         [indexer]\nreplicas = 0\n[downloader]\n{downloader}"
+         [indexer]\nreplicas = 0\n{indexer}[downloader]\n{downloader}"
     )
 }
 

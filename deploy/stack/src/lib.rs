@@ -11,6 +11,7 @@
 //!
 //! It is not a supervisor: a server that ends stays ended until somebody calls `restart`.
 
+pub mod benches;
 pub mod interrupt;
 pub mod ports;
 pub mod process;

@@ -1,6 +1,7 @@
 //! What went, and what holds something of the issue besides.
 
 use bugstream_proto::IssueId;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::log::Allowed;
@@ -10,12 +11,13 @@ use crate::report::{Report, counted, size};
 const NAMED: usize = 20;
 
 /// What was removed, or would be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Removed {
     pub(super) events: u64,
     pub(super) objects: u64,
     pub(super) bytes: u64,
     pub(super) requests: u64,
+    #[serde(rename = "dead_letters")]
     pub(super) letters: u64,
     pub(super) documents: u64,
 }
@@ -125,22 +127,11 @@ fn again(issue: &IssueId, elsewhere: &Elsewhere) -> String {
 }
 
 fn as_json(issue: &IssueId, removed: &Removed, elsewhere: &Elsewhere, dry_run: bool) -> Value {
-    let Removed {
-        events,
-        objects,
-        bytes,
-        requests,
-        letters,
-        documents,
-    } = removed;
     let naming: Vec<String> = elsewhere.naming.iter().map(ToString::to_string).collect();
     json!({
         "issue": issue.to_string(),
         "dry_run": dry_run,
-        "removed": {
-            "events": events, "objects": objects, "bytes": bytes, "documents": documents,
-            "requests": requests, "dead_letters": letters,
-        },
+        "removed": removed,
         "besides": { "snapshots": elsewhere.snapshots, "timelines": naming, "merge_asked": elsewhere.merging },
     })
 }

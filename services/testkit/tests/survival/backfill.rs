@@ -21,8 +21,12 @@ const TROUBLE: [FaultKind; 6] = [
     FaultKind::PrimaryLimit,
 ];
 
+/// How much of the backfill is done at each kill, in percent. A kill between GitHub's answer that says to wait and the
+/// write that keeps it loses that answer: who starts next sends one request with that token and is told again.
+const KILLS: [u64; 3] = [15, 40, 65];
+
 /// Several, since GitHub takes 900 requests a minute of each.
-const TOKENS: &str = "tokens = ['t1', 't2', 't3', 't4']\n";
+const TOKENS: [&str; 4] = ["t1", "t2", "t3", "t4"];
 
 async fn reach(rig: &Rig, issues: u64) {
     wait::until_true(&format!("{issues} issues in the log"), 2 * LONG, async || {
@@ -51,7 +55,7 @@ async fn live_work(rig: &Rig, number: u64) -> Duration {
 async fn a_backfill_amid_trouble_whose_downloader_is_killed_three_times_equals_the_truth() {
     let plan = Plan {
         issues: ISSUES,
-        github: TOKENS.to_owned(),
+        github: format!("tokens = {TOKENS:?}\n"),
         ..Plan::default()
     };
     let mut rig = Rig::start(plan, Elastic::shared()).await.unwrap();
@@ -60,7 +64,7 @@ async fn a_backfill_amid_trouble_whose_downloader_is_killed_three_times_equals_t
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     let begin = Instant::now();
     let tell = |what: &str| eprintln!("{:>6.1} s: {what}", begin.elapsed().as_secs_f64());
-    for percent in [15, 40, 65] {
+    for percent in KILLS {
         reach(&rig, ISSUES * percent / 100).await;
         let logged = rig.logged().await.unwrap();
         assert!(logged < ISSUES * 95 / 100, "{logged} issues are there before the kill");
@@ -78,10 +82,10 @@ async fn a_backfill_amid_trouble_whose_downloader_is_killed_three_times_equals_t
     tell("every issue is in the log");
     drained(&rig).await;
     tell("nothing waits");
-    assert_eq!(
-        rig.github.requests().while_told_to_wait(),
-        0,
-        "nothing was sent while told to wait"
+    let sent = rig.github.requests().while_told_to_wait();
+    assert!(
+        sent <= (KILLS.len() * TOKENS.len()) as u64,
+        "{sent} requests were sent while told to wait, more than one a kill and token"
     );
     assert!(
         rig.github.faults_met().values().sum::<u64>() > ISSUES / 5,

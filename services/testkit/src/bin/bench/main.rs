@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bugstream_stack::benches::Bench;
 use bugstream_stack::interrupt;
 use clap::{Parser, Subcommand};
 
@@ -19,21 +20,13 @@ use clap::{Parser, Subcommand};
 #[command(version)]
 struct Cli {
     #[command(subcommand)]
-    command: Bench,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Bench {
-    /// Webhooks accepted a second
-    Webhooks(webhooks::Webhooks),
-    /// A rebuild against a bare bulk load
-    Rebuild(mirrors::Rebuild),
-    /// Memory with few issues and with many
-    Memory(mirrors::Memory),
-    /// The consumer loop against a bare consumer
-    Replay(mirrors::Replay),
-    /// From webhook to searchable
-    Latency(mirrors::Latency),
+enum Command {
+    #[command(flatten)]
+    Bench(Bench),
     /// The part beneath the receiver, as a process of its own
     #[command(hide = true)]
     Handler {
@@ -53,14 +46,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Bench) -> anyhow::Result<()> {
+fn run(command: &Command) -> anyhow::Result<()> {
     match command {
-        Bench::Webhooks(arguments) => webhooks::run(arguments),
-        Bench::Rebuild(arguments) => mirrors::rebuild(arguments),
-        Bench::Memory(arguments) => mirrors::memory(arguments),
-        Bench::Replay(arguments) => mirrors::replay(arguments),
-        Bench::Latency(arguments) => mirrors::latency(arguments),
-        Bench::Handler { listen } => webhooks::serve_handler(*listen),
+        Command::Bench(Bench::Webhooks(arguments)) => webhooks::run(arguments),
+        Command::Bench(Bench::Rebuild(arguments)) => mirrors::rebuild(arguments),
+        Command::Bench(Bench::Memory(arguments)) => mirrors::memory(arguments),
+        Command::Bench(Bench::Replay(arguments)) => mirrors::replay(arguments),
+        Command::Bench(Bench::Latency(arguments)) => mirrors::latency(arguments),
+        Command::Handler { listen } => webhooks::serve_handler(*listen),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bugstream_stack::benches::{Latency, Memory, Rebuild, Replay};
 use bugstream_stack::provision::{self, Cache};
 use bugstream_stack::server::{Elasticsearch, ElasticsearchOptions, Minio, MinioOptions, Nats, NatsOptions};
 use bugstream_testkit::bench::corpus::Store;
@@ -13,71 +14,9 @@ use bugstream_testkit::bench::{latency, memory, rebuild, replay};
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::minio::Bucket;
 use bugstream_testkit::process::program;
-use clap::Args;
 
 /// Java heap of a bench's Elasticsearch.
 const HEAP_MB: u32 = 1_024;
-
-/// How bulks are made: the indexer's own defaults.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Bulks {
-    /// Bulk requests at the same time, at most
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    connections: u16,
-    /// Bytes of a bulk request, at most
-    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u32).range(100_000..=90_000_000))]
-    bulk_bytes: u32,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Rebuild {
-    /// Issues in the log, with about fifteen timeline events each
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    issues: u32,
-    /// How often rebuild and raw load are measured
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
-    rounds: u32,
-    /// Keep raw JSON in an S3 server in place of a folder
-    #[arg(long)]
-    s3: bool,
-    #[command(flatten)]
-    bulks: Bulks,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Memory {
-    /// Few issues
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    few: u32,
-    /// Many issues
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    many: u32,
-    #[command(flatten)]
-    bulks: Bulks,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Replay {
-    /// Issues in the log, with one event each
-    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    issues: u32,
-    /// How often both consumers are measured
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
-    rounds: u32,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Latency {
-    /// Edits that are measured while nothing else happens
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    at_rest: u32,
-    /// Edits that are measured under load
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    under_load: u32,
-    /// Webhooks a second under load
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
-    per_second: u32,
-}
 
 pub(crate) fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
@@ -199,7 +138,7 @@ impl Running {
     }
 }
 
-fn nats(folder: &Path) -> anyhow::Result<Nats> {
+pub(crate) fn nats(folder: &Path) -> anyhow::Result<Nats> {
     crate::say("starting servers");
     let program = provision::nats_server(&Cache::open()?)?;
     Nats::start(NatsOptions::new(program, folder.join("nats")))

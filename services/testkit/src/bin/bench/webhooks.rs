@@ -1,18 +1,21 @@
 //! `bench webhooks`: a broker, a receiver and the bare handler.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bugstream_stack::benches::Webhooks;
 use bugstream_stack::ports;
 use bugstream_stack::process::Process;
-use bugstream_stack::server::{Nats, NatsOptions, answers};
+use bugstream_stack::server::{Nats, answers};
 use bugstream_testkit::bench::handler;
 use bugstream_testkit::bench::webhooks::{self, Options, REPOSITORY, SECRET, Servers};
-use clap::Args;
+use bugstream_testkit::process::program;
 use tokio::net::TcpListener;
+
+use crate::mirrors::nats;
 
 /// How long a server may take to get ready.
 const START: Duration = Duration::from_secs(60);
@@ -20,33 +23,13 @@ const START: Duration = Duration::from_secs(60);
 /// How long a server may take to stop.
 const STOP: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Args)]
-pub(crate) struct Webhooks {
-    /// The nats-server program
-    #[arg(long, value_name = "FILE")]
-    nats_server: PathBuf,
-    /// The webhook-receiver program, built with --release
-    #[arg(long, value_name = "FILE")]
-    receiver: PathBuf,
-    /// Webhooks in each measurement, each of another issue
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
-    requests: u32,
-    /// How often everything is measured
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
-    rounds: u32,
-    /// Connections that send at the same time
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    connections: u32,
-}
-
 pub(crate) fn serve_handler(listen: SocketAddr) -> anyhow::Result<()> {
     crate::runtime()?.block_on(async { handler::serve(TcpListener::bind(listen).await?, SECRET).await })
 }
 
 pub(crate) fn run(arguments: &Webhooks) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
-    crate::say("starting servers");
-    let mut running = Running::start(arguments, folder.path())?;
+    let mut running = Running::start(folder.path())?;
     let options = Options {
         requests: arguments.requests as usize,
         rounds: arguments.rounds as usize,
@@ -67,14 +50,14 @@ struct Running {
 }
 
 impl Running {
-    fn start(arguments: &Webhooks, folder: &Path) -> anyhow::Result<Self> {
-        let nats = Nats::start(NatsOptions::new(&arguments.nats_server, folder.join("nats")))?;
+    fn start(folder: &Path) -> anyhow::Result<Self> {
+        let nats = nats(folder)?;
         let (handler_at, receiver_at) = (loopback()?, loopback()?);
         let own = std::env::current_exe().context("the path of this program")?;
         let mut handler = Command::new(own);
         handler.args(["handler", "--listen", &handler_at.to_string()]);
         let handler = start("handler", handler, handler_at, folder)?;
-        let receiver = receiver(&arguments.receiver, &nats.url(), receiver_at);
+        let receiver = receiver(&program("webhook-receiver"), &nats.url(), receiver_at);
         let receiver = start("webhook-receiver", receiver, receiver_at, folder)?;
         let servers = Servers {
             nats_url: nats.url(),

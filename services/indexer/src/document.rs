@@ -1,6 +1,5 @@
 //! From an event of the log to documents: its objects are read, checked against their hashes, parsed and classified.
 
-use bugstream_archive::names::Kind as Documents;
 use bugstream_archive::{
     Archived, Aside, Classified, Rules, Stamp, error_stub, issue_document_id, stub, timeline_document_id,
 };
@@ -28,11 +27,8 @@ impl Raw {
     /// # Errors
     /// [`ObjectError`]: the store is away, or an object is not what the event says.
     pub(crate) async fn read(downloaded: &Downloaded, objects: &Objects) -> Result<Self, ObjectError> {
-        let (issue, timeline) = futures_util::join!(objects.get(&downloaded.issue), objects.get(&downloaded.timeline));
-        Ok(Self {
-            issue: issue?,
-            timeline: timeline?,
-        })
+        let [issue, timeline] = objects.get_all([&downloaded.issue, &downloaded.timeline]).await?;
+        Ok(Self { issue, timeline })
     }
 
     /// Parses them.
@@ -97,14 +93,11 @@ impl Renderer<'_> {
 
     /// The write alias and the id of a write's document.
     pub(crate) fn place(&self, write: Write) -> (String, String) {
-        let (kind, id) = match write.slot {
-            Slot::Issue => (Documents::Issues, issue_document_id(&self.event.issue)),
-            Slot::Position(position) => (
-                Documents::Timelines,
-                timeline_document_id(&self.event.issue, position as usize),
-            ),
+        let id = match write.slot {
+            Slot::Issue => issue_document_id(&self.event.issue),
+            Slot::Position(position) => timeline_document_id(&self.event.issue, position as usize),
         };
-        (self.target.alias(kind, write.side), id)
+        (self.target.alias(write.slot.kind(), write.side), id)
     }
 
     fn document(&self, current: &Current<'_>, slot: Slot, aside: Option<&Aside>, out: &mut Vec<u8>) {

@@ -6,7 +6,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bugstream_archive::names::Kind as Documents;
 use bugstream_archive::{Marks, Rules};
 use bugstream_kit::broker::Broker;
 use bugstream_kit::chance::Chance;
@@ -203,16 +202,16 @@ impl Indexer {
         message: &Received,
         lease: &Lease,
     ) -> Result<(), Outcome> {
-        let placed = renderer.current.map(|current| &current.classified);
-        if renderer.target.takes(Documents::Timelines) {
-            self.phase(timeline_writes(marks, placed), renderer, message, lease)
-                .await?;
+        let (target, placed) = (renderer.target, renderer.current.map(|current| &current.classified));
+        let takes = |write: &Write| target.takes(write.slot.kind());
+        let timeline = timeline_writes(marks, placed).filter(takes);
+        let issue = issue_writes(marks, placed).into_iter().filter(takes);
+        if target.is_read() {
+            self.phase(timeline, renderer, message, lease).await?;
+            self.phase(issue, renderer, message, lease).await
+        } else {
+            self.phase(timeline.chain(issue), renderer, message, lease).await
         }
-        if renderer.target.takes(Documents::Issues) {
-            self.phase(issue_writes(marks, placed).into_iter(), renderer, message, lease)
-                .await?;
-        }
-        Ok(())
     }
 
     /// What was deleted must not come back with a generation that is kept for a roll-back.

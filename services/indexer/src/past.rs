@@ -109,10 +109,10 @@ impl Past {
         // Judged by the rules of now, which the marks may not cover.
         let marks = Marks::from(&event.marks).grow(&current.classified);
         let renderer = self.renderer(event, Some(&current));
-        let timeline = timeline_writes(marks, placed).filter(is_document);
-        self.indexer.phase(timeline, &renderer, message, lease).await?;
-        let issue = issue_writes(marks, placed).into_iter().filter(is_document);
-        self.indexer.phase(issue, &renderer, message, lease).await
+        let writes = timeline_writes(marks, placed).chain(issue_writes(marks, placed));
+        self.indexer
+            .phase(writes.filter(is_document), &renderer, message, lease)
+            .await
     }
 
     /// A stub says that the issue was looked at.

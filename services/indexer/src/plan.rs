@@ -7,10 +7,12 @@
 //! - every write carries the event's revision as its external version, and Elasticsearch keeps the greatest;
 //! - what does not belong on a side any more becomes a stub, never a delete (a tombstone is forgotten at a restart);
 //! - marks only grow, so that the newest event covers whatever any earlier one wrote, on either side of the privacy wall;
-//! - the issue document is written after its timeline, so that an issue found at a revision has that timeline.
+//! - the issue document is written after its timeline, so that an issue found at a revision has that timeline; where
+//!   nobody reads yet, in a generation that is filled, both are written at once.
 //!
 //! Not here: where a document belongs (the archive decides that) and how it is sent (`bulk`).
 
+use bugstream_archive::names::Kind;
 use bugstream_archive::{Classified, Marks, Side};
 
 #[cfg(test)]
@@ -23,6 +25,17 @@ pub enum Slot {
     Position(u32),
     /// The issue itself.
     Issue,
+}
+
+impl Slot {
+    /// The kind of documents that it belongs to.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Position(_) => Kind::Timelines,
+            Self::Issue => Kind::Issues,
+        }
+    }
 }
 
 /// What a write puts there.
@@ -45,7 +58,7 @@ pub struct Write {
     pub content: Content,
 }
 
-/// First phase: on each side every timeline position below its mark, in order. `placed` is where the current documents
+/// First phase, where there are two: on each side every timeline position below its mark, in order. `placed` is where the current documents
 /// belong; a deleted issue has none.
 ///
 /// Lazy, because a timeline may have thousands of events and each write is sent as soon as it is made.
@@ -59,7 +72,7 @@ pub fn timeline_writes(marks: Marks, placed: Option<&Classified>) -> impl Iterat
     })
 }
 
-/// Second phase, after the first is durable: the issue document on each side where it is or ever was.
+/// Second phase, after the first is durable where someone may read: the issue document on each side where it is or ever was.
 #[must_use]
 pub fn issue_writes(marks: Marks, placed: Option<&Classified>) -> Vec<Write> {
     let ever_there = |side: &Side| marks.of(*side).issue;

@@ -199,6 +199,7 @@ impl Rebuilder {
         };
         self.finish_what_serves(turn, tell).await?;
         let generation = self.begin(purpose, turn).await?.number;
+        let target = Target::filled(self.names.clone(), generation, options.only);
         let work = async |turn: &Turn| {
             self.catch_up(tell).await?;
             let holes = self.holes(generation).await?;
@@ -206,6 +207,8 @@ impl Rebuilder {
                 return Err(RebuildError::Holes(holes));
             }
             self.indices.make_ready(generation).await?;
+            // What is under way now is before the head that the hand-over follows to.
+            target.will_be_read();
             let paused = self.hand_over(generation, turn, tell).await?;
             Ok(Rebuilt {
                 generation,
@@ -215,7 +218,7 @@ impl Rebuilder {
         };
         let replay = Replay {
             spec: topology::rebuild(Start::NewestOfEach),
-            target: Target::generation(self.names.clone(), generation, options.only),
+            target: target.clone(),
             as_of: None,
         };
         self.replaying(replay, turn, work).await

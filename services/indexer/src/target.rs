@@ -1,14 +1,18 @@
 //! Where an indexer writes: the indices that readers see, or one generation that they do not see.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bugstream_archive::Side;
 use bugstream_archive::names::{Index, Kind, Names};
 
-/// Which indices are written.
+/// Which indices are written. Clones agree on whether they are read.
 #[derive(Debug, Clone)]
 pub struct Target {
     names: Names,
     place: Place,
     only: Option<Kind>,
+    is_read: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -22,23 +26,46 @@ impl Target {
     /// Whatever generation is live at the moment of a write.
     #[must_use]
     pub fn live(names: Names) -> Self {
-        let (place, only) = (Place::Live, None);
-        Self { names, place, only }
+        Self::new(names, Place::Live, None, true)
     }
 
     /// One generation, or of it the indices of one kind.
     #[must_use]
     pub fn generation(names: Names, generation: u32, only: Option<Kind>) -> Self {
-        let place = Place::Generation(generation);
-        Self { names, place, only }
+        Self::new(names, Place::Generation(generation), only, true)
+    }
+
+    /// The same of a generation that is filled, so that nobody reads it before [`Target::will_be_read`].
+    #[must_use]
+    pub fn filled(names: Names, generation: u32, only: Option<Kind>) -> Self {
+        Self::new(names, Place::Generation(generation), only, false)
     }
 
     /// The generation that shows a past time, or of it the index of one kind. Both sides of the privacy wall lie in one
     /// index there.
     #[must_use]
     pub fn past(names: Names, generation: u32, only: Option<Kind>) -> Self {
-        let place = Place::Past(generation);
-        Self { names, place, only }
+        Self::new(names, Place::Past(generation), only, false)
+    }
+
+    fn new(names: Names, place: Place, only: Option<Kind>, is_read: bool) -> Self {
+        Self {
+            names,
+            place,
+            only,
+            is_read: Arc::new(is_read.into()),
+        }
+    }
+
+    /// Whether someone may read this between two writes, now or soon: then the order of writes matters.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.is_read.load(Ordering::SeqCst)
+    }
+
+    /// From now on someone may; whatever began to be written before must be done first.
+    pub fn will_be_read(&self) {
+        self.is_read.store(true, Ordering::SeqCst);
     }
 
     /// Whether readers see what is written.

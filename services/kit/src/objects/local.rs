@@ -50,7 +50,9 @@ pub(super) async fn shelves(
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, ObjectError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ObjectError> {
     let done = tokio::task::spawn_blocking(work).await;
     let done = done.map_err(|error| ObjectError::Unavailable(error.to_string()))?;
     done.map_err(|error| away(&error))

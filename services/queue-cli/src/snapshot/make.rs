@@ -246,7 +246,7 @@ impl Making {
     /// Both files; `None` for an issue that is left out.
     async fn rendered(&self, objects: &Downloaded) -> Result<Option<[Bytes; 2]>, ObjectError> {
         let store = &self.archive.objects;
-        let (issue, timeline) = tokio::try_join!(store.get(&objects.issue), store.get(&objects.timeline))?;
+        let [issue, timeline] = store.get_all([&objects.issue, &objects.timeline]).await?;
         let (rules, audience, key) = (self.archive.rules.clone(), self.audience, objects.issue.key.clone());
         let rendered = tokio::task::spawn_blocking(move || {
             let rendering = match audience {

@@ -353,7 +353,11 @@ mod tests {
             ("repository", "secret", UNCLEAR),
         ];
         for (name, text, want) in table {
-            assert_eq!(read(name, text).as_ref().map(Option::as_deref), want, "{name}: {text}");
+            assert_eq!(
+                read(name, text),
+                want.map(|name| name.map(str::to_owned)),
+                "{name}: {text}"
+            );
         }
     }
 }

@@ -298,7 +298,7 @@ impl<'o> Object<'o> {
 
     fn added(&mut self, name: &str, value: &impl Serialize) {
         self.separate();
-        self.out.extend_from_slice(format!("\"{name}\":").as_bytes());
+        ["\"", name, "\":"].into_iter().for_each(|piece| self.copy(piece));
         serde_json::to_writer(&mut *self.out, value).expect("plain numbers and texts always serialise into memory");
     }
 

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 mod look;
@@ -26,18 +27,21 @@ pub(crate) struct Outline<'a> {
 }
 
 /// A value, and the name it has as a member. Descendants follow it, each with its own.
+///
+/// Places are bytes of the source in half the size that they could have: there are so many of these that their size is
+/// that of the text.
 #[derive(Debug, Clone, Copy)]
 struct Node {
     /// Where the quote before its name is; for what is no member, where its value begins.
-    start: usize,
+    start: u32,
     /// The length of its name as the source spells it.
-    name_length: usize,
-    value: usize,
-    end: usize,
+    name_length: u32,
+    value: u32,
+    end: u32,
     /// The node whose descendants are this one's: itself, or an earlier one of the same text.
-    body: usize,
+    body: u32,
     /// The first node after itself and its descendants.
-    next: usize,
+    next: u32,
     /// The name has escapes.
     escaped: bool,
     /// The value is a text with escapes.
@@ -84,8 +88,12 @@ impl Node {
     /// Its name with its escapes.
     fn name<'a>(&self, source: &'a str) -> &'a str {
         // Behind the quote. What is no member has no name and no quote, and its name is empty wherever it begins.
-        let start = self.start + usize::from(self.name_length > 0);
-        &source[start..start + self.name_length]
+        let start = self.start as usize + usize::from(self.name_length > 0);
+        &source[start..start + self.name_length as usize]
+    }
+
+    fn json<'a>(&self, source: &'a str) -> &'a str {
+        &source[self.value as usize..self.end as usize]
     }
 }
 
@@ -98,6 +106,9 @@ impl<'a> Outline<'a> {
     /// Finds out whether the bytes are JSON, then where everything is in them.
     pub(crate) fn of(bytes: &'a [u8]) -> serde_json::Result<Self> {
         let source = serde_json::from_slice::<&RawValue>(bytes)?.get();
+        if u32::try_from(source.len()).is_err() {
+            return Err(serde_json::Error::custom("larger than anything that GitHub sends"));
+        }
         Ok(look::outline(source))
     }
 
@@ -144,16 +155,16 @@ impl<'t> Value<'t> {
 
     /// The same number for values of which it is known that they have one text, as members have one name too.
     pub(crate) fn body(self) -> usize {
-        self.node().body
+        self.node().body as usize
     }
 
     /// The value as the source spells it.
     pub(crate) fn json(self) -> &'t str {
-        &self.outline.source[self.node().value..self.node().end]
+        self.node().json(self.outline.source)
     }
 
     pub(crate) fn kind(self) -> Kind {
-        match self.outline.source.as_bytes()[self.node().value] {
+        match self.outline.source.as_bytes()[self.node().value as usize] {
             b'{' => Kind::Object,
             b'[' => Kind::Array,
             b'"' => Kind::Text,
@@ -179,7 +190,7 @@ impl<'t> Value<'t> {
 
     /// Where a member begins in the source, with its name, and where it ends.
     pub(crate) fn span(self) -> Range<usize> {
-        self.node().start..self.node().end
+        self.node().start as usize..self.node().end as usize
     }
 
     /// A part of the source.
@@ -189,7 +200,7 @@ impl<'t> Value<'t> {
 
     /// The source from a member's name to just before its value: `"name" : `.
     pub(crate) fn prefix(self) -> &'t str {
-        &self.outline.source[self.node().start..self.node().value]
+        &self.outline.source[self.node().start as usize..self.node().value as usize]
     }
 
     /// The members of an object in source order, each name once. `None` if this is no object or has a name that is no
@@ -213,7 +224,7 @@ impl<'t> Value<'t> {
     pub(crate) fn is_named(self, name: &str) -> bool {
         match self.node().escaped {
             true => self.name() == name,
-            false => self.node().name_length == name.len() && self.plain_name() == name,
+            false => self.plain_name() == name,
         }
     }
 
@@ -244,7 +255,7 @@ impl<'t> Value<'t> {
         Children {
             outline: self.outline,
             index: self.body() + 1,
-            end: self.body_node().next,
+            end: self.body_node().next as usize,
         }
     }
 }
@@ -262,7 +273,7 @@ impl<'t> Iterator for Children<'t> {
     fn next(&mut self) -> Option<Value<'t>> {
         (self.index < self.end).then(|| {
             let value = self.outline.value(self.index);
-            self.index = value.node().next;
+            self.index = value.node().next as usize;
             value
         })
     }

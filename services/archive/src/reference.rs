@@ -177,7 +177,8 @@ impl<'r> References<'r> {
     }
 
     fn name(&mut self, owner: &str, repo: &str) {
-        if self.own.owner().eq_ignore_ascii_case(owner) && self.own.repo().eq_ignore_ascii_case(repo) {
+        let is = |own: &str, name: &str| own == name || own.eq_ignore_ascii_case(name);
+        if is(self.own.owner(), owner) && is(self.own.repo(), repo) {
             self.names_own = true;
         } else {
             match RepoName::new(owner, repo) {
@@ -264,7 +265,7 @@ fn is_page(name: &str) -> bool {
 /// What follows the host in an absolute http address, and the root of the API of a GitHub Enterprise Server.
 fn path_of(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let (_, path) = cut(rest, b"/");
+    let (_, path) = cut(rest, |byte| byte == b'/');
     let path = path.strip_prefix('/').unwrap_or_default();
     Some(path.strip_prefix("api/v3/").unwrap_or(path))
 }
@@ -273,9 +274,9 @@ fn path_of(text: &str) -> Option<&str> {
 /// fragment are no path.
 fn next_part<'a>(path: &mut &'a str) -> Option<&'a str> {
     while !path.is_empty() {
-        let (part, rest) = cut(path, b"/?#");
+        let (part, rest) = cut(path, |byte| matches!(byte, b'/' | b'?' | b'#'));
         *path = rest.strip_prefix('/').unwrap_or_default();
-        let (part, _) = cut(part, b"{");
+        let (part, _) = cut(part, |byte| byte == b'{');
         if !part.is_empty() {
             return Some(part);
         }
@@ -283,9 +284,9 @@ fn next_part<'a>(path: &mut &'a str) -> Option<&'a str> {
     None
 }
 
-/// In two, before the first of these bytes. Links are so short that a loop is quicker than any search.
-fn cut<'a>(text: &'a str, before: &[u8]) -> (&'a str, &'a str) {
-    let end = text.bytes().position(|byte| before.contains(&byte));
+/// In two, before the first such byte, which is ASCII. Links are so short that a loop is quicker than any search.
+fn cut(text: &str, before: impl Fn(u8) -> bool) -> (&str, &str) {
+    let end = text.bytes().position(before);
     text.split_at(end.unwrap_or(text.len()))
 }
 

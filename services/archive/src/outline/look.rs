@@ -81,12 +81,12 @@ impl<'a> Look<'a> {
     fn value(&mut self, start: usize, name_length: usize, escaped: bool) {
         let (value, index) = (self.at, self.nodes.len());
         let mut node = Node {
-            start,
-            name_length,
-            value,
-            end: value,
-            body: index,
-            next: index + 1,
+            start: start as u32,
+            name_length: name_length as u32,
+            value: value as u32,
+            end: 0,
+            body: index as u32,
+            next: index as u32 + 1,
             escaped,
             escaped_text: false,
             hidden: false,
@@ -96,7 +96,7 @@ impl<'a> Look<'a> {
             b'"' => node.escaped_text = self.pass_string(),
             b'{' => match self.known.find(node.name(self.source), &self.source[value..]) {
                 Some((body, length)) => {
-                    node.body = body;
+                    node.body = body as u32;
                     self.at += length;
                 }
                 None => self.open(index, true),
@@ -104,7 +104,7 @@ impl<'a> Look<'a> {
             b'[' => self.open(index, false),
             _ => self.pass_scalar(),
         }
-        node.end = self.at;
+        node.end = self.at as u32;
         self.nodes.push(node);
     }
 
@@ -134,10 +134,9 @@ impl<'a> Look<'a> {
         }
         let next = self.nodes.len();
         let node = &mut self.nodes[index];
-        (node.end, node.next) = (self.at, next);
+        (node.end, node.next) = (self.at as u32, next as u32);
         if is_object && node.name_length > 0 {
-            self.known
-                .add(node.name(self.source), &self.source[node.value..node.end], index);
+            self.known.add(node.name(self.source), node.json(self.source), index);
         }
     }
 
@@ -160,7 +159,7 @@ impl<'a> Look<'a> {
         let mut index = parent + 1;
         while let Some(node) = self.nodes.get(index) {
             members.push(index);
-            index = node.next;
+            index = node.next as usize;
         }
         let mut seen = HashSet::with_capacity(members.len());
         for index in members.into_iter().rev() {
@@ -172,6 +171,7 @@ impl<'a> Look<'a> {
     }
 
     /// Whether it has escapes.
+    #[inline]
     fn pass_string(&mut self) -> bool {
         let bytes = self.source.as_bytes();
         let mut escaped = false;
@@ -199,15 +199,16 @@ impl<'a> Look<'a> {
 fn has_member(nodes: &[Node], source: &str, parent: usize, name: &str) -> bool {
     let mut index = parent + 1;
     while let Some(node) = nodes.get(index) {
-        if node.name_length == name.len() && node.name(source) == name {
+        if node.name(source) == name {
             return true;
         }
-        index = node.next;
+        index = node.next as usize;
     }
     false
 }
 
 /// Where the string ends, or goes on with an escape. Eight bytes at a time, as serde_json does it.
+#[inline]
 fn quote_or_backslash(bytes: &[u8]) -> usize {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     // The highest bit of each byte that is zero; of others only above such a one.

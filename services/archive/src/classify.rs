@@ -17,7 +17,8 @@
 //! nothing in what GitHub publishes; they are public unless the walk finds that they do. A renamed mirrored repository
 //! whose old name is not in [`Rules::public`] makes old events private, never the reverse.
 //!
-//! A public issue's own members that name such a place (`parent_issue_url`) are left out of its documents.
+//! A public issue's document leaves out members that name such a place, unless they are of the issue itself
+//! ([`is_own`]): `parent_issue_url`, and whatever GitHub may add one day.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -34,7 +35,7 @@ use crate::reference::{References, Seen, repositories_of};
 const MODERATION_TITLES: [&str; 2] = ["In the moderation queue.", "Issue closed."];
 
 /// Counts changes of these rules: documents that were placed by an older version need a rebuild.
-pub const PRIVACY_VERSION: u32 = 1;
+pub const PRIVACY_VERSION: u32 = 2;
 
 /// What is known of repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,18 +163,64 @@ impl Archived<'_> {
         event.get("source")?.get("issue")
     }
 
-    /// Members of a public issue that are about another issue, as `parent_issue_url` is, and name what is not known to
-    /// be public. All others are the issue's own, whatever name of its repository their links still tell.
+    /// Members of a public issue that are not known to be about itself, and name what is not known to be public.
     fn withheld(&self, issue: Side, rules: &Rules) -> BTreeSet<String> {
-        let elsewhere = |m: &Value<'_>| !matches!(Subject::of(&m.name()), Subject::Nothing);
+        let foreign = |m: &Value<'_>| !is_own(&m.name());
         let tells = |m: &Value<'_>| !passes(&References::of_member(*m, &rules.repository), rules);
         if issue == Side::Private {
             return BTreeSet::new();
         }
         let members = self.issue().members().into_iter().flatten();
-        let withheld = members.filter(elsewhere).filter(tells);
+        let withheld = members.filter(foreign).filter(tells);
         withheld.map(|m| m.name().into_owned()).collect()
     }
+}
+
+/// The members that GitHub publishes for an issue, without those about other issues (`parent_issue_url`,
+/// `sub_issues_summary`). They are of the issue itself, whatever name of its repository
+/// their links tell: after a renaming that is an old one, which nobody knows to be public.
+fn is_own(name: &str) -> bool {
+    matches!(
+        name,
+        "active_lock_reason"
+            | "assignee"
+            | "assignees"
+            | "author_association"
+            | "body"
+            | "body_html"
+            | "body_text"
+            | "closed_at"
+            | "closed_by"
+            | "comments"
+            | "comments_url"
+            | "created_at"
+            | "draft"
+            | "events_url"
+            | "html_url"
+            | "id"
+            | "issue_dependencies_summary"
+            | "issue_field_values"
+            | "labels"
+            | "labels_url"
+            | "locked"
+            | "milestone"
+            | "node_id"
+            | "number"
+            | "performed_via_github_app"
+            | "pinned_comment"
+            | "pull_request"
+            | "reactions"
+            | "repository"
+            | "repository_url"
+            | "state"
+            | "state_reason"
+            | "timeline_url"
+            | "title"
+            | "type"
+            | "updated_at"
+            | "url"
+            | "user"
+    )
 }
 
 fn is_flagged(issue: Value<'_>) -> bool {
@@ -212,7 +259,7 @@ fn underscored(kind: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// What an event of a kind is about, or a member of that name, besides its own issue.
+/// What an event of a kind is about besides its own issue.
 enum Subject {
     Nothing,
     /// A place that the event does not name, or whose visibility no answer tells.

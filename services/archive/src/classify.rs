@@ -17,15 +17,17 @@
 //! nothing in what GitHub publishes; they are public unless the walk finds that they do. A renamed mirrored repository
 //! whose old name is not in [`Rules::public`] makes old events private, never the reverse.
 //!
-//! A public issue's own members that name such a place (`parent_issue_url`) are left out of its documents.
+//! A public issue's document leaves out members that name such a place, unless they are of the issue itself
+//! ([`is_own`]): `parent_issue_url`, and whatever GitHub may add one day.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bugstream_kit::config::Repository;
 use bugstream_proto::RepoName;
 
 use crate::document::PRIVATE_FLAG;
-use crate::json::{self, Member};
+use crate::outline::Value;
 use crate::parse::Archived;
 use crate::reference::{References, Seen, repositories_of};
 
@@ -33,7 +35,7 @@ use crate::reference::{References, Seen, repositories_of};
 const MODERATION_TITLES: [&str; 2] = ["In the moderation queue.", "Issue closed."];
 
 /// Counts changes of these rules: documents that were placed by an older version need a rebuild.
-pub const PRIVACY_VERSION: u32 = 1;
+pub const PRIVACY_VERSION: u32 = 2;
 
 /// What is known of repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,15 +123,15 @@ impl Archived<'_> {
     #[must_use]
     pub fn classify(&self, rules: &Rules) -> Classified {
         let merge = self.merge_source(rules);
-        let issue = if merge.is_some() || is_flagged(&self.issue) || lies_behind_the_wall(&self.issue, rules) {
+        let issue = if merge.is_some() || is_flagged(self.issue()) || lies_behind_the_wall(self.issue(), rules) {
             Side::Private
         } else {
             Side::Public
         };
-        let mut seen = Seen::default();
+        let mut seen = Seen::none_of(&self.timeline);
         let timeline = (0..self.timeline().len()).map(|position| match issue {
             Side::Private => Side::Private,
-            Side::Public => self.event_side(position, rules, &mut seen),
+            Side::Public => event_side(self.event(position), rules, &mut seen),
         });
         Classified {
             issue,
@@ -142,73 +144,122 @@ impl Archived<'_> {
     /// The first cross-reference from the private partner, if the title says that there should be one.
     fn merge_source(&self, rules: &Rules) -> Option<usize> {
         let partner = rules.private_partner.as_ref()?;
-        let title = json::find_text(&self.issue, "title")?;
+        let title = self.issue().get_text("title")?;
         if !MODERATION_TITLES.contains(&&*title) {
             return None;
         }
         (0..self.timeline().len()).find(|&position| {
             self.source_issue(position)
-                .is_some_and(|source| repositories_of(&source).contains(partner))
+                .is_some_and(|source| repositories_of(source).any(|place| place == *partner))
         })
     }
 
     /// The issue that a `cross-referenced` event nests.
-    pub(crate) fn source_issue(&self, position: usize) -> Option<Vec<Member<'_>>> {
-        let event = self.event(position)?;
-        if json::find_text(event, "event")? != "cross-referenced" {
+    pub(crate) fn source_issue(&self, position: usize) -> Option<Value<'_>> {
+        let event = self.event(position);
+        if event.get_text("event")? != "cross-referenced" {
             return None;
         }
-        let source = json::members(json::find(event, "source")?)?;
-        json::members(json::find(&source, "issue")?)
+        event.get("source")?.get("issue")
     }
 
-    fn event_side<'a>(&'a self, position: usize, rules: &Rules, seen: &mut Seen<'a>) -> Side {
-        match self.event(position) {
-            Some(event) if is_public(event, rules, seen) => Side::Public,
-            _ => Side::Private,
-        }
-    }
-
-    /// Members of a public issue that are about another issue, as `parent_issue_url` is, and name what is not known to
-    /// be public. All others are the issue's own, whatever name of its repository their links still tell.
+    /// Members of a public issue that are not known to be about itself, and name what is not known to be public.
     fn withheld(&self, issue: Side, rules: &Rules) -> BTreeSet<String> {
-        let elsewhere = |m: &&Member<'_>| !matches!(Subject::of(&m.name), Subject::Nothing);
-        let tells = |m: &&Member<'_>| issue == Side::Public && !passes(&References::of_member(m), rules);
-        self.issue
-            .iter()
-            .filter(elsewhere)
-            .filter(tells)
-            .map(|m| m.name.to_string())
-            .collect()
+        let foreign = |m: &Value<'_>| !is_own(&m.name());
+        let tells = |m: &Value<'_>| !passes(&References::of_member(*m, &rules.repository), rules);
+        if issue == Side::Private {
+            return BTreeSet::new();
+        }
+        let members = self.issue().members().into_iter().flatten();
+        let withheld = members.filter(foreign).filter(tells);
+        withheld.map(|m| m.name().into_owned()).collect()
     }
 }
 
-fn is_flagged(issue: &[Member<'_>]) -> bool {
-    json::find(issue, PRIVATE_FLAG).is_some_and(|flag| flag.get() != "false")
+/// The members that GitHub publishes for an issue, without those about other issues (`parent_issue_url`,
+/// `sub_issues_summary`). They are of the issue itself, whatever name of its repository
+/// their links tell: after a renaming that is an old one, which nobody knows to be public.
+fn is_own(name: &str) -> bool {
+    matches!(
+        name,
+        "active_lock_reason"
+            | "assignee"
+            | "assignees"
+            | "author_association"
+            | "body"
+            | "body_html"
+            | "body_text"
+            | "closed_at"
+            | "closed_by"
+            | "comments"
+            | "comments_url"
+            | "created_at"
+            | "draft"
+            | "events_url"
+            | "html_url"
+            | "id"
+            | "issue_dependencies_summary"
+            | "issue_field_values"
+            | "labels"
+            | "labels_url"
+            | "locked"
+            | "milestone"
+            | "node_id"
+            | "number"
+            | "performed_via_github_app"
+            | "pinned_comment"
+            | "pull_request"
+            | "reactions"
+            | "repository"
+            | "repository_url"
+            | "state"
+            | "state_reason"
+            | "timeline_url"
+            | "title"
+            | "type"
+            | "updated_at"
+            | "url"
+            | "user"
+    )
 }
 
-fn lies_behind_the_wall(issue: &[Member<'_>], rules: &Rules) -> bool {
-    let in_partner = rules
-        .private_partner
-        .as_ref()
-        .is_some_and(|partner| repositories_of(issue).contains(partner));
-    let repository = json::find(issue, "repository")
-        .and_then(json::members)
-        .unwrap_or_default();
-    in_partner || json::find(&repository, "private").is_some_and(|private| private.get() != "false")
+fn is_flagged(issue: Value<'_>) -> bool {
+    issue.get(PRIVATE_FLAG).is_some_and(|flag| flag.json() != "false")
 }
 
-fn is_public<'a>(event: &'a [Member<'a>], rules: &Rules, seen: &mut Seen<'a>) -> bool {
-    let kind = json::find_text(event, "event").unwrap_or_default().replace('-', "_");
-    let told = match Subject::of(&kind) {
+fn lies_behind_the_wall(issue: Value<'_>, rules: &Rules) -> bool {
+    let partner = rules.private_partner.as_ref();
+    let in_partner = partner.is_some_and(|partner| repositories_of(issue).any(|place| place == *partner));
+    let private = issue.get("repository").and_then(|repository| repository.get("private"));
+    in_partner || private.is_some_and(|private| private.json() != "false")
+}
+
+/// Private, too, where a name is no text.
+fn event_side(event: Value<'_>, rules: &Rules, seen: &mut Seen) -> Side {
+    match event.members() {
+        Some(_) if is_public(event, rules, seen) => Side::Public,
+        _ => Side::Private,
+    }
+}
+
+fn is_public(event: Value<'_>, rules: &Rules, seen: &mut Seen) -> bool {
+    let kind = event.get_text("event").unwrap_or_default();
+    let told = match Subject::of(&underscored(kind)) {
         Subject::Nothing => true,
         Subject::Untold => false,
         Subject::Issue(path) => is_placed(event, path),
     };
-    told && passes(&References::of(event, seen), rules)
+    told && passes(&References::of(event, &rules.repository, seen), rules)
 }
 
-/// What an event of a kind is about, or a member of that name, besides its own issue.
+fn underscored(kind: Cow<'_, str>) -> Cow<'_, str> {
+    match kind.contains('-') {
+        true => Cow::Owned(kind.replace('-', "_")),
+        false => kind,
+    }
+}
+
+/// What an event of a kind is about besides its own issue.
 enum Subject {
     Nothing,
     /// A place that the event does not name, or whose visibility no answer tells.
@@ -233,16 +284,12 @@ impl Subject {
 }
 
 /// Whether an issue is nested there, and says which repository it belongs to.
-fn is_placed(event: &[Member<'_>], path: &[&str]) -> bool {
-    let Some((first, rest)) = path.split_first() else {
-        return !repositories_of(event).is_empty();
-    };
-    json::find(event, first)
-        .and_then(json::members)
-        .is_some_and(|nested| is_placed(&nested, rest))
+fn is_placed(event: Value<'_>, path: &[&str]) -> bool {
+    let nested = path.iter().try_fold(event, |value, name| value.get(name));
+    nested.is_some_and(|issue| repositories_of(issue).next().is_some())
 }
 
-fn passes(references: &References, rules: &Rules) -> bool {
+fn passes(references: &References<'_>, rules: &Rules) -> bool {
     let known = |name: &RepoName| *name == rules.repository || rules.public.contains(name);
     let refused = |name: &RepoName| rules.private_partner.as_ref() == Some(name);
     references.all_public(known, refused)

@@ -13,13 +13,12 @@ use std::collections::BTreeMap;
 
 use bugstream_proto::IssueId;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::aside::Aside;
 use crate::classify::{Classified, Side};
-use crate::json::{self, Member};
+use crate::outline::Value;
 use crate::parse::Archived;
 
 /// The member that marks every document of a private issue, and JSON imported from the old system.
@@ -27,6 +26,9 @@ pub const PRIVATE_FLAG: &str = "__WEBCOMPAT_PRIVATE_ISSUE__";
 
 /// What Bugstream adds, so what raw JSON may not bring along.
 const ADDED: [&str; 3] = ["bug_number", "bugstream", PRIVATE_FLAG];
+
+/// What a private issue has of its partner issue.
+const MERGED: [&str; 2] = ["title", "body"];
 
 /// What a document says about its making, the same for all documents of one event of the log.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +63,7 @@ impl Archived<'_> {
     pub fn issue_document(&self, classified: &Classified, stamp: &Stamp<'_>, out: &mut Vec<u8>) {
         let mut line = Object::begin(out);
         line.aside = stamp.aside;
+        line.breaks_lines = self.issue.has_line_breaks() || self.timeline.has_line_breaks();
         self.issue_members(classified, &mut line);
         line.additions(
             stamp,
@@ -75,14 +78,15 @@ impl Archived<'_> {
     /// # Panics
     /// If the timeline has no such position.
     pub fn timeline_document(&self, classified: &Classified, position: usize, stamp: &Stamp<'_>, out: &mut Vec<u8>) {
-        let members = self.event(position).unwrap_or_default();
+        let event = self.event(position);
         let mut line = Object::begin(out);
         line.aside = stamp.aside;
-        line.raw_members(members);
+        line.breaks_lines = self.timeline.has_line_breaks();
+        line.raw_members(event);
         line.additions(
             stamp,
             classified.issue(),
-            Additions::of_event(stamp, position, occurred_at(members)),
+            Additions::of_event(stamp, position, occurred_at(event)),
         );
         line.end();
     }
@@ -93,7 +97,6 @@ impl Archived<'_> {
     pub fn merged_issue(&self, classified: &Classified) -> Vec<u8> {
         let mut out = Vec::new();
         let mut object = Object::begin(&mut out);
-        object.one_line = false;
         self.issue_members(classified, &mut object);
         object.flag(classified.issue());
         object.end();
@@ -101,26 +104,17 @@ impl Archived<'_> {
     }
 
     fn issue_members(&self, classified: &Classified, object: &mut Object<'_>) {
-        let partner = classified
-            .merge
-            .and_then(|position| self.source_issue(position))
-            .unwrap_or_default();
-        let replaced = |name: &str| {
-            if matches!(name, "title" | "body") {
-                json::find(&partner, name)
-            } else {
-                None
+        let partner = classified.merge.and_then(|position| self.source_issue(position));
+        let told = |name: &str| partner.and_then(|partner| partner.get(name));
+        for member in self.issue().members().into_iter().flatten() {
+            let name = &*member.name();
+            if !classified.withheld.contains(name) {
+                object.raw(member, if MERGED.contains(&name) { told(name) } else { None });
             }
-        };
-        for member in self.issue.iter().filter(|m| !classified.withheld.contains(&*m.name)) {
-            object.raw(member, replaced(&member.name));
         }
-        let missing =
-            |m: &&Member<'_>| matches!(&*m.name, "title" | "body") && json::find(&self.issue, &m.name).is_none();
-        partner
-            .iter()
-            .filter(missing)
-            .for_each(|member| object.raw(member, None));
+        let missing = |m: &Value<'_>| MERGED.contains(&&*m.name()) && self.issue().get(&m.name()).is_none();
+        let partner = partner.and_then(Value::members).into_iter().flatten();
+        partner.filter(missing).for_each(|member| object.raw(member, None));
     }
 }
 
@@ -208,30 +202,21 @@ impl<'a> Additions<'a> {
 /// When an event happened, in UTC. Not every kind has `created_at`: reviews are submitted, commits committed, and
 /// comments on lines and commits come as lists. A commit's dates are whatever its author's clock said, or nonsense;
 /// what is no date is passed over.
-fn occurred_at(event: &[Member<'_>]) -> Option<String> {
+fn occurred_at(event: Value<'_>) -> Option<String> {
     let own = ["created_at", "submitted_at"]
         .into_iter()
         .find_map(|name| date(event, name));
     let commit = || {
         ["committer", "author"]
             .into_iter()
-            .find_map(|name| date(&nested(event, name)?, "date"))
+            .find_map(|name| date(event.get(name)?, "date"))
     };
-    let comment = || {
-        date(
-            &json::members(json::elements(json::find(event, "comments")?)?.first()?)?,
-            "created_at",
-        )
-    };
+    let comment = || date(event.get("comments")?.elements()?.next()?, "created_at");
     own.or_else(commit).or_else(comment)
 }
 
-fn nested<'a>(members: &[Member<'a>], name: &str) -> Option<Vec<Member<'a>>> {
-    json::find(members, name).and_then(json::members)
-}
-
-fn date(members: &[Member<'_>], name: &str) -> Option<String> {
-    let parsed = OffsetDateTime::parse(&json::find_text(members, name)?, &Rfc3339).ok()?;
+fn date(object: Value<'_>, name: &str) -> Option<String> {
+    let parsed = OffsetDateTime::parse(&object.get_text(name)?, &Rfc3339).ok()?;
     parsed.checked_to_offset(UtcOffset::UTC)?.format(&Rfc3339).ok()
 }
 
@@ -240,7 +225,8 @@ struct Object<'o> {
     out: &'o mut Vec<u8>,
     start: usize,
     is_empty: bool,
-    one_line: bool,
+    /// Line breaks are to become spaces, and there are some.
+    breaks_lines: bool,
     aside: Option<&'o Aside>,
     /// The JSON of what was put aside, by name.
     unindexed: BTreeMap<String, String>,
@@ -254,7 +240,7 @@ impl<'o> Object<'o> {
             out,
             start,
             is_empty: true,
-            one_line: true,
+            breaks_lines: false,
             aside: None,
             unindexed: BTreeMap::new(),
         }
@@ -262,31 +248,39 @@ impl<'o> Object<'o> {
 
     fn end(self) {
         self.out.push(b'}');
-        let line = &mut self.out[self.start..];
-        if self.one_line && has_line_break(line) {
-            let breaks = line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r'));
+        if self.breaks_lines {
+            let line = self.out[self.start..].iter_mut();
+            let breaks = line.filter(|byte| matches!(byte, b'\n' | b'\r'));
             breaks.for_each(|byte| *byte = b' ');
         }
     }
 
-    fn raw_members(&mut self, members: &[Member<'_>]) {
-        members.iter().for_each(|member| self.raw(member, None));
+    /// The members of an event: as one piece, if that comes to the same as one by one, as it nearly always does.
+    fn raw_members(&mut self, event: Value<'_>) {
+        let members = || event.members().into_iter().flatten();
+        match one_piece(members()) {
+            Some(all) if self.aside.is_none() => {
+                self.separate();
+                self.copy(all);
+            }
+            _ => members().for_each(|member| self.raw(member, None)),
+        }
     }
 
     /// A raw member, with another value in its place if there is one.
-    fn raw(&mut self, member: &Member<'_>, instead: Option<&RawValue>) {
-        if ADDED.contains(&&*member.name) {
+    fn raw(&mut self, member: Value<'_>, instead: Option<Value<'_>>) {
+        let name = member.name();
+        if ADDED.contains(&&*name) {
             return;
         }
-        let value = instead.unwrap_or(member.value);
-        if self.aside.is_some_and(|aside| aside.takes(&member.name, value)) {
-            self.unindexed
-                .insert(member.name.clone().into_owned(), value.get().to_owned());
+        let value = instead.unwrap_or(member);
+        if self.aside.is_some_and(|aside| aside.takes(&name, value.kind())) {
+            self.unindexed.insert(name.into_owned(), value.json().to_owned());
             return;
         }
         self.separate();
-        self.copy(member.prefix);
-        self.copy(value.get());
+        self.copy(member.prefix());
+        self.copy(value.json());
     }
 
     fn additions(&mut self, stamp: &Stamp<'_>, issue: Side, mut additions: Additions<'_>) {
@@ -304,7 +298,7 @@ impl<'o> Object<'o> {
 
     fn added(&mut self, name: &str, value: &impl Serialize) {
         self.separate();
-        self.out.extend_from_slice(format!("\"{name}\":").as_bytes());
+        ["\"", name, "\":"].into_iter().for_each(|piece| self.copy(piece));
         serde_json::to_writer(&mut *self.out, value).expect("plain numbers and texts always serialise into memory");
     }
 
@@ -320,13 +314,16 @@ impl<'o> Object<'o> {
     }
 }
 
-/// In blocks without an early end, which the compiler makes wide instructions of: every byte is looked at, and there is
-/// next to never one.
-fn has_line_break(line: &[u8]) -> bool {
-    let any = |block: &[u8]| {
-        block
-            .iter()
-            .fold(false, |any, byte| any | matches!(byte, b'\n' | b'\r'))
-    };
-    line.chunks(1024).any(any)
+/// The source from the first member to the last, if each is kept and only a comma is between two.
+fn one_piece<'t>(mut members: impl Iterator<Item = Value<'t>>) -> Option<&'t str> {
+    let is_kept = |member: &Value<'_>| !ADDED.contains(&&*member.name());
+    let first = members.next().filter(is_kept)?;
+    let mut piece = first.span();
+    for member in members {
+        if !is_kept(&member) || member.span().start != piece.end + 1 {
+            return None;
+        }
+        piece.end = member.span().end;
+    }
+    Some(first.source(piece))
 }

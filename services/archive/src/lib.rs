@@ -9,16 +9,17 @@
 //! - Privacy fails closed: what cannot be judged is private.
 //! - No error quotes content.
 //!
-//! The steps, one a file: [`parse`](Archived::parse) → [`classify`](Archived::classify) (by `reference`, what an event
-//! names) → `document` (less what is put [`Aside`]). [`Marks`] say what was ever written, [`names`] where it is written.
+//! The steps, one a file: [`parse`](Archived::parse) (to an `outline`, where everything is in the bytes) →
+//! [`classify`](Archived::classify) (by `reference`, what an event names) → `document` (less what is put
+//! [`Aside`]). [`Marks`] say what was ever written, [`names`] where it is written.
 
 mod aside;
 mod classify;
 mod document;
-mod json;
 mod marks;
 pub mod merged;
 pub mod names;
+mod outline;
 mod parse;
 mod reference;
 mod whose;

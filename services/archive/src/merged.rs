@@ -9,15 +9,9 @@
 //! public indices have. Of members with one name only the last is there, as the judgement looked at no other.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
-
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::classify::{Classified, Rules, Side};
-use crate::json::{self, Member};
+use crate::outline::Value;
 use crate::parse::{ArchiveError, Archived};
 
 /// An issue and its timeline as files.
@@ -36,7 +30,7 @@ pub struct Rendering<'a> {
 pub fn trusted<'a>(issue: &'a [u8], timeline: &'a [u8], rules: &Rules) -> Result<Rendering<'a>, ArchiveError> {
     let archived = Archived::parse(issue, timeline)?;
     let classified = archived.classify(rules);
-    let changes = classified.issue() == Side::Private && (classified.merge.is_some() || !has_flag(&archived.issue));
+    let changes = classified.issue() == Side::Private && (classified.merge.is_some() || !has_flag(archived.issue()));
     Ok(Rendering {
         issue: match changes {
             true => Cow::Owned(archived.merged_issue(&classified)),
@@ -56,7 +50,7 @@ pub fn public<'a>(issue: &'a [u8], timeline: &'a [u8], rules: &Rules) -> Result<
     if classified.issue() == Side::Private {
         return Ok(None);
     }
-    let changes = !classified.withheld.is_empty() || says_twice(issue);
+    let changes = !classified.withheld.is_empty() || archived.issue().says_twice();
     Ok(Some(Rendering {
         issue: match changes {
             true => Cow::Owned(archived.merged_issue(&classified)),
@@ -66,19 +60,16 @@ pub fn public<'a>(issue: &'a [u8], timeline: &'a [u8], rules: &Rules) -> Result<
     }))
 }
 
-fn has_flag(issue: &[Member<'_>]) -> bool {
-    json::find(issue, crate::PRIVATE_FLAG).is_some_and(|flag| flag.get() == "true")
+fn has_flag(issue: Value<'_>) -> bool {
+    issue.get(crate::PRIVATE_FLAG).is_some_and(|flag| flag.json() == "true")
 }
 
 fn public_timeline<'a>(archived: &Archived<'_>, classified: &Classified, timeline: &'a [u8]) -> Cow<'a, [u8]> {
-    let sides = classified.timeline().iter();
-    let shown = archived.timeline().iter().zip(sides);
-    let shown: Vec<&RawValue> = shown
-        .filter(|(_, side)| **side == Side::Public)
-        .map(|(event, _)| *event)
-        .collect();
+    let sides = classified.timeline().iter().enumerate();
+    let shown = sides.filter(|(_, side)| **side == Side::Public);
+    let shown: Vec<Value<'_>> = shown.map(|(position, _)| archived.event(position)).collect();
     let all = shown.len() == archived.timeline().len();
-    if all && !shown.iter().any(|event| says_twice(event.get().as_bytes())) {
+    if all && !shown.iter().any(|event| event.says_twice()) {
         return Cow::Borrowed(timeline);
     }
     let events: Vec<Cow<'_, str>> = shown.into_iter().map(once).collect();
@@ -86,40 +77,15 @@ fn public_timeline<'a>(archived: &Archived<'_>, classified: &Classified, timelin
 }
 
 /// An event as it is, unless it says something twice.
-fn once(event: &RawValue) -> Cow<'_, str> {
-    if !says_twice(event.get().as_bytes()) {
-        return Cow::Borrowed(event.get());
+fn once(event: Value<'_>) -> Cow<'_, str> {
+    if !event.says_twice() {
+        return Cow::Borrowed(event.json());
     }
-    let members = json::members(event).unwrap_or_default();
+    let members = event.members().into_iter().flatten();
     let members: Vec<String> = members
-        .iter()
-        .map(|member| format!("{}{}", member.prefix, member.value.get()))
+        .map(|member| format!("{}{}", member.prefix(), member.json()))
         .collect();
     Cow::Owned(format!("{{{}}}", members.join(",")))
-}
-
-/// Whether an object has two members with one name.
-fn says_twice(object: &[u8]) -> bool {
-    struct Names;
-    impl<'de> Visitor<'de> for Names {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-            let (mut names, mut twice) = (HashSet::new(), false);
-            while let Some(name) = map.next_key::<String>()? {
-                twice |= !names.insert(name);
-                // As raw text: no stack or float has to hold it.
-                map.next_value::<&RawValue>()?;
-            }
-            Ok(twice)
-        }
-    }
-    let names = serde_json::Deserializer::from_slice(object).deserialize_map(Names);
-    names.unwrap_or(true)
 }
 
 #[cfg(test)]

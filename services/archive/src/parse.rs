@@ -6,17 +6,16 @@
 use std::fmt;
 
 use serde_json::error::Category;
-use serde_json::value::RawValue;
 
-use crate::json::{self, Kind, Member};
+use crate::outline::{Kind, Outline, Value};
 
 /// An issue and its timeline, borrowed from their stored bytes.
 #[derive(Debug)]
 pub struct Archived<'a> {
-    pub(crate) issue: Vec<Member<'a>>,
-    timeline: Vec<&'a RawValue>,
-    /// The members of each event; none where a name is no text.
-    events: Vec<Option<Vec<Member<'a>>>>,
+    pub(crate) issue: Outline<'a>,
+    pub(crate) timeline: Outline<'a>,
+    /// Where each event is in the timeline's outline.
+    events: Vec<usize>,
 }
 
 /// Which part of the stored JSON an error is about.
@@ -72,6 +71,12 @@ pub enum Problem {
     Name,
 }
 
+impl Problem {
+    fn of(self, part: Part) -> ArchiveError {
+        ArchiveError { part, problem: self }
+    }
+}
+
 /// Why stored bytes are no issue with timeline. Safe to log: nothing of the content is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the {part} {problem}")]
@@ -88,12 +93,13 @@ impl<'a> Archived<'a> {
     /// # Errors
     /// [`ArchiveError`] if either is not whole and valid, or not of that shape.
     pub fn parse(issue: &'a [u8], timeline: &'a [u8]) -> Result<Self, ArchiveError> {
-        let issue = object(raw(issue, Part::Issue)?, Part::Issue)?;
-        let timeline = elements(timeline)?;
-        for (position, event) in timeline.iter().enumerate() {
-            expect_kind(event, Kind::Object, Part::Event(position))?;
+        let issue = outline(issue, Part::Issue)?;
+        expect_kind(issue.root(), Kind::Object, Part::Issue)?;
+        if issue.root().members().is_none() {
+            return Err(Problem::Name.of(Part::Issue));
         }
-        let events = timeline.iter().map(|event| json::members(event)).collect();
+        let timeline = outline(timeline, Part::Timeline)?;
+        let events = events(&timeline)?;
         Ok(Self {
             issue,
             timeline,
@@ -101,65 +107,54 @@ impl<'a> Archived<'a> {
         })
     }
 
-    /// The timeline's events as received, in their order. A position is an index into this slice.
+    /// The timeline's events as received, in their order.
     #[must_use]
-    pub fn timeline(&self) -> &[&'a RawValue] {
-        &self.timeline
+    pub fn timeline(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.events.iter().map(|event| self.timeline.value(*event).json())
     }
 
-    /// The members of an event; `None` where a name is no text.
+    /// The issue's object.
+    pub(crate) fn issue(&self) -> Value<'_> {
+        self.issue.root()
+    }
+
+    /// An event's object.
     ///
     /// # Panics
     /// If the timeline has no such position.
-    pub(crate) fn event(&self, position: usize) -> Option<&[Member<'a>]> {
-        self.events[position].as_deref()
+    pub(crate) fn event(&self, position: usize) -> Value<'_> {
+        self.timeline.value(self.events[position])
     }
 }
 
-/// In one go where the bytes are an array of values; anything else is looked at again to say what is wrong.
-fn elements(bytes: &[u8]) -> Result<Vec<&RawValue>, ArchiveError> {
-    if let Ok(elements) = serde_json::from_slice(bytes) {
-        return Ok(elements);
-    }
-    let timeline = raw(bytes, Part::Timeline)?;
-    expect_kind(timeline, Kind::Array, Part::Timeline)?;
-    json::elements(timeline).ok_or(ArchiveError {
-        part: Part::Timeline,
-        problem: Problem::Name,
-    })
-}
-
-fn raw(bytes: &[u8], part: Part) -> Result<&RawValue, ArchiveError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+fn outline(bytes: &[u8], part: Part) -> Result<Outline<'_>, ArchiveError> {
+    Outline::of(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let problem = match error.classify() {
             Category::Eof => Problem::Truncated { line, column },
             _ => Problem::Syntax { line, column },
         };
-        ArchiveError { part, problem }
+        problem.of(part)
     })
 }
 
-fn object(value: &RawValue, part: Part) -> Result<Vec<Member<'_>>, ArchiveError> {
-    expect_kind(value, Kind::Object, part)?;
-    json::members(value).ok_or(ArchiveError {
-        part,
-        problem: Problem::Name,
-    })
+fn events(timeline: &Outline<'_>) -> Result<Vec<usize>, ArchiveError> {
+    expect_kind(timeline.root(), Kind::Array, Part::Timeline)?;
+    let elements = timeline.root().elements().into_iter().flatten();
+    let event = |(position, event): (usize, Value<'_>)| {
+        expect_kind(event, Kind::Object, Part::Event(position))?;
+        Ok(event.index())
+    };
+    elements.enumerate().map(event).collect()
 }
 
-fn expect_kind(value: &RawValue, expected: Kind, part: Part) -> Result<(), ArchiveError> {
-    let found = Kind::of(value);
+fn expect_kind(value: Value<'_>, expected: Kind, part: Part) -> Result<(), ArchiveError> {
+    let found = value.kind();
     if found == expected {
         return Ok(());
     }
-    Err(ArchiveError {
-        part,
-        problem: Problem::Shape {
-            found: found.article(),
-            expected: expected.article(),
-        },
-    })
+    let (found, expected) = (found.article(), expected.article());
+    Err(Problem::Shape { found, expected }.of(part))
 }
 
 #[cfg(test)]

@@ -13,9 +13,8 @@
 use std::collections::BTreeSet;
 
 use bugstream_proto::RepoName;
-use serde_json::value::RawValue;
 
-use crate::json::{self, Kind, Member};
+use crate::outline::{Kind, Outline, Value};
 
 /// Real answers nest about eight levels.
 const MAX_DEPTH: usize = 64;
@@ -35,48 +34,51 @@ const NOT_ACCOUNTS: [&str; 10] = [
 ];
 
 /// Everything that a piece of JSON names.
-#[derive(Debug, Default)]
-pub(crate) struct References {
-    /// Every repository named anywhere.
+#[derive(Debug)]
+pub(crate) struct References<'r> {
+    /// The mirrored repository, which nearly all links are to.
+    own: &'r RepoName,
+    names_own: bool,
+    /// Every other repository named anywhere.
     named: BTreeSet<RepoName>,
-    /// Those of them that an object shows to be public.
+    /// Repositories that an object shows to be public.
     shown_public: BTreeSet<RepoName>,
     /// Something is private by its own word, or cannot be judged.
     opaque: bool,
 }
 
-/// Objects that name nothing. The events of an issue show the same few people again and again, and what an object names
-/// depends on it and on the name of its member alone.
-#[derive(Debug, Default)]
-pub(crate) struct Seen<'a>(Vec<(&'a str, &'a str)>);
+/// Objects that name nothing, by [`Value::body`]. The events of an issue show the same few people again and again, and
+/// what an object names depends on its text and on the name of its member alone.
+#[derive(Debug)]
+pub(crate) struct Seen(Vec<bool>);
 
-impl<'a> Seen<'a> {
-    /// Looking must stay cheaper than judging anew.
-    const MOST: usize = 64;
-
-    fn has(&self, member: &Member<'_>) -> bool {
-        self.0.contains(&(&*member.name, member.value.get()))
-    }
-
-    fn add(&mut self, member: &'a Member<'a>) {
-        if self.0.len() < Self::MOST {
-            self.0.push((&member.name, member.value.get()));
-        }
+impl Seen {
+    /// Nothing seen yet.
+    pub(crate) fn none_of(outline: &Outline<'_>) -> Self {
+        Self(vec![false; outline.len()])
     }
 }
 
-impl References {
+impl<'r> References<'r> {
+    fn none(own: &'r RepoName) -> Self {
+        Self {
+            own,
+            names_own: false,
+            named: BTreeSet::new(),
+            shown_public: BTreeSet::new(),
+            opaque: false,
+        }
+    }
+
     /// What the members of one object name, nested ones included; the object itself counts as ordinary.
-    pub(crate) fn of<'a>(members: &'a [Member<'a>], seen: &mut Seen<'a>) -> Self {
-        let mut found = Self::default();
-        for member in members {
-            if Kind::of(member.value) != Kind::Object {
+    pub(crate) fn of(object: Value<'_>, own: &'r RepoName, seen: &mut Seen) -> Self {
+        let mut found = Self::none(own);
+        for member in object.members().into_iter().flatten() {
+            if member.kind() != Kind::Object {
                 found.member(member, 0);
-            } else if !seen.has(member) {
-                let one = Self::of_member(member);
-                if one.is_empty() {
-                    seen.add(member);
-                }
+            } else if !seen.0[member.body()] {
+                let one = Self::of_member(member, own);
+                seen.0[member.body()] = one.is_empty();
                 found.add(one);
             }
         }
@@ -84,18 +86,19 @@ impl References {
     }
 
     fn is_empty(&self) -> bool {
-        self.named.is_empty() && self.shown_public.is_empty() && !self.opaque
+        !self.names_own && self.named.is_empty() && self.shown_public.is_empty() && !self.opaque
     }
 
     fn add(&mut self, other: Self) {
+        self.names_own |= other.names_own;
         self.named.extend(other.named);
         self.shown_public.extend(other.shown_public);
         self.opaque |= other.opaque;
     }
 
     /// What one member of an object names.
-    pub(crate) fn of_member(member: &Member<'_>) -> Self {
-        let mut found = Self::default();
+    pub(crate) fn of_member(member: Value<'_>, own: &'r RepoName) -> Self {
+        let mut found = Self::none(own);
         found.member(member, 0);
         found
     }
@@ -104,23 +107,19 @@ impl References {
     /// not `refused(name)`.
     pub(crate) fn all_public(&self, known: impl Fn(&RepoName) -> bool, refused: impl Fn(&RepoName) -> bool) -> bool {
         let public = |name: &RepoName| !refused(name) && (known(name) || self.shown_public.contains(name));
-        !self.opaque && self.named.iter().all(public)
+        !self.opaque && self.named.iter().all(public) && (!self.names_own || public(self.own))
     }
 
-    fn members(&mut self, members: &[Member<'_>], depth: usize) {
-        members.iter().for_each(|member| self.member(member, depth));
-    }
-
-    fn member(&mut self, member: &Member<'_>, depth: usize) {
-        let name = &*member.name;
-        if name.starts_with("project") && Kind::of(member.value) != Kind::Null {
+    fn member(&mut self, member: Value<'_>, depth: usize) {
+        let name = &*member.name();
+        if name.starts_with("project") && member.kind() != Kind::Null {
             self.opaque = true;
         }
-        self.value(name, member.value, depth);
+        self.value(name, member, depth);
     }
 
-    fn value(&mut self, name: &str, value: &RawValue, depth: usize) {
-        match Kind::of(value) {
+    fn value(&mut self, name: &str, value: Value<'_>, depth: usize) {
+        match value.kind() {
             Kind::Object | Kind::Array if depth >= MAX_DEPTH => self.opaque = true,
             Kind::Object => self.object(name, value, depth + 1),
             Kind::Array => self.array(name, value, depth + 1),
@@ -130,35 +129,32 @@ impl References {
         }
     }
 
-    fn array(&mut self, name: &str, value: &RawValue, depth: usize) {
-        match json::elements(value) {
-            Some(elements) => elements
-                .into_iter()
-                .for_each(|element| self.value(name, element, depth)),
-            None => self.opaque = true,
+    fn array(&mut self, name: &str, array: Value<'_>, depth: usize) {
+        for element in array.elements().into_iter().flatten() {
+            self.value(name, element, depth);
         }
     }
 
-    fn object(&mut self, name: &str, value: &RawValue, depth: usize) {
-        let Some(members) = json::members(value) else {
+    fn object(&mut self, name: &str, object: Value<'_>, depth: usize) {
+        let Some(members) = object.members() else {
             self.opaque = true;
             return;
         };
-        if holds_repository(name) || json::find(&members, "full_name").is_some() {
-            self.repository(&members);
-        } else if is_numbered(&members) && repositories_of(&members).is_empty() {
+        if holds_repository(name) || object.get("full_name").is_some() {
+            self.repository(object);
+        } else if is_numbered(object) && repositories_of(object).next().is_none() {
             self.opaque = true;
         }
-        self.members(&members, depth);
+        members.for_each(|member| self.member(member, depth));
     }
 
-    fn repository(&mut self, members: &[Member<'_>]) {
-        let Some(name) = name_of_repository(members) else {
+    fn repository(&mut self, object: Value<'_>) {
+        let Some(name) = name_of_repository(object) else {
             self.opaque = true;
             return;
         };
-        let private = json::find(members, "private").map(RawValue::get);
-        let visibility = json::find_text(members, "visibility");
+        let private = object.get("private").map(Value::json);
+        let visibility = object.get_text("visibility");
         let visible = visibility.as_deref().is_none_or(|v| v == "public");
         match private {
             Some("false") if visible => drop(self.shown_public.insert(name.clone())),
@@ -168,43 +164,53 @@ impl References {
         self.named.insert(name);
     }
 
-    fn text(&mut self, name: &str, value: &RawValue) {
+    fn text(&mut self, name: &str, value: Value<'_>) {
         let is_link = name == "url" || name == "href" || name.ends_with("_url");
         if !is_link && !holds_repository(name) {
             return;
         }
-        match json::text(value).map(|text| link(name, &text)) {
-            Some(Link::Repository(repository)) => drop(self.named.insert(repository)),
+        match value.text().as_deref().map(|text| link(name, text)) {
+            Some(Link::Repository(owner, repo)) => self.name(owner, repo),
             Some(Link::Elsewhere) => {}
             Some(Link::Unclear) | None => self.opaque = true,
+        }
+    }
+
+    fn name(&mut self, owner: &str, repo: &str) {
+        let is = |own: &str, name: &str| own == name || own.eq_ignore_ascii_case(name);
+        if is(self.own.owner(), owner) && is(self.own.repo(), repo) {
+            self.names_own = true;
+        } else {
+            match RepoName::new(owner, repo) {
+                Ok(name) => drop(self.named.insert(name)),
+                Err(_) => self.opaque = true,
+            }
         }
     }
 }
 
 /// The repositories that an issue (or pull request, or milestone) says it belongs to: by its `repository`, its
 /// `repository_url`, its own address. GitHub gives several, which agree.
-pub(crate) fn repositories_of(members: &[Member<'_>]) -> BTreeSet<RepoName> {
-    let nested = json::find(members, "repository")
-        .and_then(json::members)
-        .and_then(|r| name_of_repository(&r));
+pub(crate) fn repositories_of(issue: Value<'_>) -> impl Iterator<Item = RepoName> {
+    let nested = issue.get("repository").and_then(name_of_repository);
     let links = ["repository_url", "url", "html_url"]
         .into_iter()
-        .filter_map(|name| repository_of_link(members, name));
-    nested.into_iter().chain(links).collect()
+        .filter_map(move |name| repository_of_link(issue, name));
+    nested.into_iter().chain(links)
 }
 
-fn name_of_repository(members: &[Member<'_>]) -> Option<RepoName> {
-    match json::find_text(members, "full_name") {
+fn name_of_repository(repository: Value<'_>) -> Option<RepoName> {
+    match repository.get_text("full_name") {
         Some(name) => name.parse().ok(),
         None => ["url", "html_url"]
             .into_iter()
-            .find_map(|name| repository_of_link(members, name)),
+            .find_map(|name| repository_of_link(repository, name)),
     }
 }
 
-fn repository_of_link(members: &[Member<'_>], name: &str) -> Option<RepoName> {
-    match link(name, &json::find_text(members, name)?) {
-        Link::Repository(repository) => Some(repository),
+fn repository_of_link(object: Value<'_>, name: &str) -> Option<RepoName> {
+    match link(name, &object.get_text(name)?) {
+        Link::Repository(owner, repo) => RepoName::new(owner, repo).ok(),
         Link::Elsewhere | Link::Unclear => None,
     }
 }
@@ -214,13 +220,14 @@ fn holds_repository(name: &str) -> bool {
 }
 
 /// Issues, pull requests, discussions, milestones: what has a number has a repository.
-fn is_numbered(members: &[Member<'_>]) -> bool {
-    json::find(members, "number").is_some()
+fn is_numbered(object: Value<'_>) -> bool {
+    object.get("number").is_some()
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Link {
-    Repository(RepoName),
+enum Link<'a> {
+    /// Owner and name, which may be no names at all: what cannot be one is opaque.
+    Repository(&'a str, &'a str),
     /// Names no repository: a person, an app, a team, another site.
     Elsewhere,
     /// Names one in a way that cannot be read.
@@ -229,48 +236,77 @@ enum Link {
 
 /// What the text of a link, or of a member that holds a repository, names. The host is not compared: a GitHub
 /// Enterprise Server has its own, and being wrong here only makes an event private.
-fn link(name: &str, text: &str) -> Link {
-    let Some(path) = path_of(text) else {
-        return if holds_repository(name) {
-            text.parse().map_or(Link::Unclear, Link::Repository)
-        } else {
-            Link::Elsewhere
+fn link<'a>(name: &str, text: &'a str) -> Link<'a> {
+    let Some(mut path) = path_of(text) else {
+        return match text.split_once('/') {
+            _ if !holds_repository(name) => Link::Elsewhere,
+            Some((owner, repo)) => Link::Repository(owner, repo),
+            None => Link::Unclear,
         };
     };
-    let path = path.strip_prefix("api/v3/").unwrap_or(path);
-    let mut parts = path
-        .split('/')
-        .map(|part| part.split('{').next().unwrap_or(part))
-        .filter(|part| !part.is_empty());
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some("repos"), Some(owner), Some(repo)) => repository(owner, repo),
-        (Some("repos" | "repositories"), _, _) => Link::Unclear,
-        (Some(owner), Some(repo), _) if is_page(name) && !NOT_ACCOUNTS.contains(&owner) => repository(owner, repo),
+    match next_part(&mut path) {
+        Some("repos") => match (next_part(&mut path), next_part(&mut path)) {
+            (Some(owner), Some(repo)) => Link::Repository(owner, repo),
+            _ => Link::Unclear,
+        },
+        Some("repositories") => Link::Unclear,
+        Some(owner) if is_page(name) && !NOT_ACCOUNTS.contains(&owner) => match next_part(&mut path) {
+            Some(repo) => Link::Repository(owner, repo),
+            None => Link::Elsewhere,
+        },
         _ => Link::Elsewhere,
     }
-}
-
-fn repository(owner: &str, repo: &str) -> Link {
-    RepoName::new(owner, repo).map_or(Link::Unclear, Link::Repository)
 }
 
 fn is_page(name: &str) -> bool {
     matches!(name, "html_url" | "diff_url" | "patch_url" | "href") || holds_repository(name)
 }
 
-/// The path of an absolute http address, without leading slash, query and fragment.
+/// What follows the host in an absolute http address, and the root of the API of a GitHub Enterprise Server.
 fn path_of(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let (_, path) = rest.split_once('/').unwrap_or((rest, ""));
-    path.split(['?', '#']).next()
+    let (_, path) = cut(rest, |byte| byte == b'/');
+    let path = path.strip_prefix('/').unwrap_or_default();
+    Some(path.strip_prefix("api/v3/").unwrap_or(path))
+}
+
+/// Takes the next part that is not empty from a path, without what a template adds to it (`commits{/sha}`). Query and
+/// fragment are no path.
+fn next_part<'a>(path: &mut &'a str) -> Option<&'a str> {
+    while !path.is_empty() {
+        let (part, rest) = cut(path, |byte| matches!(byte, b'/' | b'?' | b'#'));
+        *path = rest.strip_prefix('/').unwrap_or_default();
+        let (part, _) = cut(part, |byte| byte == b'{');
+        if !part.is_empty() {
+            return Some(part);
+        }
+    }
+    None
+}
+
+/// In two, before the first such byte, which is ASCII. Links are so short that a loop is quicker than any search.
+fn cut(text: &str, before: impl Fn(u8) -> bool) -> (&str, &str) {
+    let end = text.bytes().position(before);
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn named(repository: &str) -> Link {
-        Link::Repository(repository.parse().unwrap())
+    const ELSEWHERE: Result<Option<&str>, ()> = Ok(None);
+    const UNCLEAR: Result<Option<&str>, ()> = Err(());
+
+    fn named(repository: &str) -> Result<Option<&str>, ()> {
+        Ok(Some(repository))
+    }
+
+    fn read(name: &str, text: &str) -> Result<Option<String>, ()> {
+        match link(name, text) {
+            Link::Repository(owner, repo) => RepoName::new(owner, repo).map(|it| Some(it.to_string())).map_err(drop),
+            Link::Elsewhere => Ok(None),
+            Link::Unclear => Err(()),
+        }
     }
 
     #[test]
@@ -299,34 +335,30 @@ mod tests {
             ("repository", "o/r", named("o/r")),
             ("sub_issue_repo", "https://api.github.com/repos/o/r", named("o/r")),
             ("source_repository", "https://github.com/o/r", named("o/r")),
-            ("html_url", "https://github.com/octocat", Link::Elsewhere),
-            ("html_url", "https://github.com/apps/dependabot", Link::Elsewhere),
-            ("html_url", "https://github.com/orgs/o/teams/t", Link::Elsewhere),
-            ("url", "https://api.github.com/users/octocat", Link::Elsewhere),
-            (
-                "repos_url",
-                "https://api.github.com/users/octocat/repos",
-                Link::Elsewhere,
-            ),
+            ("html_url", "https://github.com/octocat", ELSEWHERE),
+            ("html_url", "https://github.com/apps/dependabot", ELSEWHERE),
+            ("html_url", "https://github.com/orgs/o/teams/t", ELSEWHERE),
+            ("url", "https://api.github.com/users/octocat", ELSEWHERE),
+            ("repos_url", "https://api.github.com/users/octocat/repos", ELSEWHERE),
             (
                 "repositories_url",
                 "https://api.github.com/organizations/1/team/2/repos",
-                Link::Elsewhere,
+                ELSEWHERE,
             ),
-            (
-                "avatar_url",
-                "https://avatars.githubusercontent.com/u/1?v=4",
-                Link::Elsewhere,
-            ),
-            ("external_url", "https://example.com/a/b", Link::Elsewhere),
-            ("gravatar_url", "", Link::Elsewhere),
-            ("url", "https://api.github.com/repositories/123/issues/1", Link::Unclear),
-            ("url", "https://api.github.com/repos/o", Link::Unclear),
-            ("url", "https://api.github.com/repos/o/%2e%2e", Link::Unclear),
-            ("repository", "secret", Link::Unclear),
+            ("avatar_url", "https://avatars.githubusercontent.com/u/1?v=4", ELSEWHERE),
+            ("external_url", "https://example.com/a/b", ELSEWHERE),
+            ("gravatar_url", "", ELSEWHERE),
+            ("url", "https://api.github.com/repositories/123/issues/1", UNCLEAR),
+            ("url", "https://api.github.com/repos/o", UNCLEAR),
+            ("url", "https://api.github.com/repos/o/%2e%2e", UNCLEAR),
+            ("repository", "secret", UNCLEAR),
         ];
         for (name, text, want) in table {
-            assert_eq!(link(name, text), want, "{name}: {text}");
+            assert_eq!(
+                read(name, text),
+                want.map(|name| name.map(str::to_owned)),
+                "{name}: {text}"
+            );
         }
     }
 }

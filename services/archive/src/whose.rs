@@ -2,7 +2,7 @@
 
 use bugstream_proto::IssueId;
 
-use crate::json;
+use crate::outline::Value;
 use crate::parse::Archived;
 use crate::reference::repositories_of;
 
@@ -23,12 +23,12 @@ impl Archived<'_> {
     /// # Errors
     /// [`OtherIssue`].
     pub fn belongs_to(&self, issue: &IssueId) -> Result<(), OtherIssue> {
-        let number = json::find(&self.issue, "number").map(|number| number.get());
+        let number = self.issue().get("number").map(Value::json);
         if number != Some(issue.number().to_string().as_str()) {
             return Err(OtherIssue::Number);
         }
-        let named = repositories_of(&self.issue);
-        if named.is_empty() || named.contains(issue.repo()) {
+        let mut named = repositories_of(self.issue()).peekable();
+        if named.peek().is_none() || named.any(|place| place == *issue.repo()) {
             Ok(())
         } else {
             Err(OtherIssue::Repository)

@@ -271,3 +271,60 @@ fn without_a_partner_no_title_makes_an_issue_private() {
     });
     assert_eq!((got.issue(), got.timeline()), (Side::Public, &[Side::Private][..]));
 }
+
+#[test]
+fn a_public_issue_keeps_its_own_members_and_no_others_that_name_what_is_not_known_to_be_public() {
+    let secret = r#"{"url":"https://api.github.com/repos/o/secret/issues/9"}"#;
+    let unknown = r#"{"html_url":"https://github.com/who/knows/issues/9"}"#;
+    let renamed = r#"{"url":"https://api.github.com/repos/old/name/x"}"#;
+    let ours = r#"{"url":"https://api.github.com/repos/o/r/issues/9"}"#;
+    let public = r#"{"full_name":"a/b","private":false}"#;
+    let table = [
+        ("milestone", renamed, true),
+        (
+            "events_url",
+            r#""https://api.github.com/repos/old/name/issues/1/events""#,
+            true,
+        ),
+        ("reactions", renamed, true),
+        ("duplicate_of", secret, false),
+        ("duplicate_of", unknown, false),
+        ("duplicate_of", ours, true),
+        ("duplicate_of", public, true),
+        ("duplicate_of", r#"{"number":9,"title":"nowhere"}"#, false),
+        (
+            "canonical_url",
+            r#""https://api.github.com/repos/o/secret/issues/9""#,
+            false,
+        ),
+        (
+            "canonical_url",
+            r#""https:\/\/api.github.com\/repos\/o\/secret\/issues\/9""#,
+            false,
+        ),
+        (
+            r"canonical\u005furl",
+            r#""https://api.github.com/repos/o/secret/issues/9""#,
+            false,
+        ),
+        ("head_repo", r#""o/secret""#, false),
+        ("projects_v2", "[]", false),
+        (
+            "parent_issue_url",
+            r#""https://api.github.com/repos/o/secret/issues/9""#,
+            false,
+        ),
+        ("sub_issues_summary", r#"{"total":2}"#, true),
+        ("a_word_of_2031", r#""see o/secret#1""#, true),
+    ];
+    for (name, value, kept) in table {
+        let got = classify(&format!(r#"{{"title":"x","{name}":{value}}}"#), "[]");
+        assert_eq!(got.issue(), Side::Public);
+        assert_eq!(got.withheld.is_empty(), kept, "{name}: {value}");
+    }
+    let private = classify(&format!(r#"{{"{PRIVATE_FLAG}":true,"duplicate_of":{secret}}}"#), "[]");
+    assert!(
+        private.withheld.is_empty(),
+        "who reads a private issue may read all of it"
+    );
+}

@@ -29,9 +29,13 @@ struct Repository {
 }
 
 fn recorded() -> String {
+    fixture("webhooks-examples/api.github.com/index.json")
+}
+
+fn fixture(path: &str) -> String {
     let folder =
         std::env::var_os("BUGSTREAM_TEST_FIXTURES").expect("no fixtures: run these tests by `cargo stack test`");
-    let path = PathBuf::from(folder).join("node_modules/@octokit/webhooks-examples/api.github.com/index.json");
+    let path = PathBuf::from(folder).join("node_modules/@octokit").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -73,4 +77,28 @@ fn check(delivery: &Delivery<'_>) {
         );
     }
     assert_eq!(got.len(), want.len());
+}
+
+/// With an old name of the repository in all of them, as long after a renaming. A member that GitHub publishes anew fails
+/// here, until somebody decides whether it is about the issue itself.
+#[test]
+fn members_that_github_publishes_are_the_issues_own_but_those_about_other_issues() {
+    let published: serde_json::Value = serde_json::from_str(&fixture("openapi/generated/api.github.com.json")).unwrap();
+    let names = published["components"]["schemas"]["issue"]["properties"]
+        .as_object()
+        .unwrap()
+        .keys();
+    let others = ["parent_issue_url", "sub_issues_summary"];
+    let (mut kept, mut left_out) = (0, Vec::new());
+    for name in names {
+        let issue = format!(r#"{{"{name}":[{{"url":"https://api.github.com/repos/old/name/x"}}]}}"#);
+        let archived = Archived::parse(issue.as_bytes(), b"[]").unwrap();
+        if archived.merged_issue(&archived.classify(&crate::rules())) == issue.as_bytes() {
+            kept += 1;
+        } else {
+            left_out.push(name.as_str());
+        }
+    }
+    left_out.sort_unstable();
+    assert_eq!((kept > 30, &left_out[..]), (true, &others[..]), "{left_out:?}");
 }

@@ -21,6 +21,7 @@ mod order;
 mod overdue;
 mod pace;
 mod settle;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +31,12 @@ use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{AckKind, Message};
 use bugstream_proto::reconcile::reconcile_consumer;
 use bugstream_proto::topology::ConsumerSpec;
-use bugstream_proto::{IssueId, Lane, Subject, header};
-use bugstream_telemetry::{metrics, names, propagation};
+use bugstream_proto::{IssueId, Lane, Subject};
+use bugstream_telemetry::{metrics, names};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tracing::Instrument;
+use tokio::task::{JoinError, JoinSet};
 
 pub use address::Address;
 pub use lease::{Lease, LeaseLost};
@@ -111,7 +111,7 @@ pub struct Received<A = Subject> {
     /// Its parsed subject.
     pub subject: A,
     /// Its subject as it was spelled, for a dead letter.
-    pub spelling: String,
+    pub spelling: async_nats::Subject,
     /// Its payload.
     pub payload: Bytes,
     /// Its headers.
@@ -134,7 +134,8 @@ impl Received {
 
 /// Decides what becomes of a message. Must be idempotent: delivery is at least once.
 pub trait Handler<A: Address = Subject>: Send + Sync + 'static {
-    /// Does the work and decides. Checks the lease before each write that must not come late.
+    /// Does the work and decides. Until it first waits for something it runs in the loop itself, so it does not compute
+    /// for long before that. Checks the lease before each write that must not come late.
     fn handle(&self, message: &Received<A>, lease: &Lease) -> impl Future<Output = Outcome> + Send;
 }
 
@@ -218,7 +219,7 @@ async fn work<A: Address, H: Handler<A>>(
     while !context.stop.is_asked() {
         match pull_once(broker, &options.spec, shared, &slots, &mut tasks).await {
             Ok(()) => failures = 0,
-            Err(PullError::Panicked(panicked)) => return Err(panicked.into()),
+            Err(PullError::Panicked(panicked)) => return Err(panicked),
             Err(PullError::Failed(why)) => {
                 metrics::count(
                     names::CONSUMERS_REBUILT,
@@ -248,7 +249,7 @@ enum PullError {
     /// The consumer or the connection: it is built again.
     Failed(String),
     /// A handler panicked: the process must end.
-    Panicked(tokio::task::JoinError),
+    Panicked(anyhow::Error),
 }
 
 /// Builds the consumer if it is missing, and pulls until something fails or a stop is asked for.
@@ -272,9 +273,7 @@ async fn pull_once<A: Address, H: Handler<A>>(
         };
         let mut permits = vec![first];
         permits.extend((1..most).map_while(|_| Arc::clone(slots).try_acquire_owned().ok()));
-        let came = pull_batch(&consumer, shared, permits, tasks)
-            .await
-            .map_err(PullError::Failed)?;
+        let came = pull_batch(&consumer, shared, permits, tasks).await?;
         reap(tasks, &shared.settler).await?;
         if came == 0 && tasks.is_empty() {
             shared.settler.gate.nothing_waits();
@@ -287,7 +286,7 @@ async fn pull_once<A: Address, H: Handler<A>>(
 /// asked for.
 async fn reap(tasks: &mut JoinSet<()>, settler: &Settler) -> Result<(), PullError> {
     while let Some(ended) = tasks.try_join_next() {
-        ended.map_err(PullError::Panicked)?;
+        ended.map_err(panicked)?;
     }
     while settler.gate.is_half_open() {
         let ended = tokio::select! {
@@ -295,11 +294,15 @@ async fn reap(tasks: &mut JoinSet<()>, settler: &Settler) -> Result<(), PullErro
             ended = tasks.join_next() => ended,
         };
         match ended {
-            Some(ended) => ended.map_err(PullError::Panicked)?,
+            Some(ended) => ended.map_err(panicked)?,
             None => return Ok(()),
         }
     }
     Ok(())
+}
+
+fn panicked(error: JoinError) -> PullError {
+    PullError::Panicked(error.into())
 }
 
 async fn free_slot(slots: &Arc<Semaphore>, stop: &crate::service::Stop) -> Option<OwnedSemaphorePermit> {
@@ -315,98 +318,21 @@ async fn pull_batch<A: Address, H: Handler<A>>(
     shared: &Arc<Shared<A, H>>,
     mut permits: Vec<OwnedSemaphorePermit>,
     tasks: &mut JoinSet<()>,
-) -> Result<usize, String> {
+) -> Result<usize, PullError> {
     let mut came = 0;
     let batch = consumer.batch().max_messages(permits.len()).expires(PULL).messages();
-    let mut batch = batch.await.map_err(|error| error.to_string())?;
+    let mut batch = batch.await.map_err(|error| PullError::Failed(error.to_string()))?;
     while let Some(message) = batch.next().await {
-        let message = message.map_err(|error| error.to_string())?;
+        let message = message.map_err(|error| PullError::Failed(error.to_string()))?;
         came += 1;
         let Some(permit) = permits.pop() else { break };
         if shared.settler.context.stop.is_asked() || shared.settler.gate.is_closed() {
             give_back(&message).await;
             continue;
         }
-        start(message, permit, shared, tasks);
+        work::start(message, permit, shared, tasks).map_err(PullError::Panicked)?;
     }
     Ok(came)
-}
-
-/// Starts the work on a message. Its place behind others of its issue is taken here, in order of arrival.
-fn start<A: Address, H: Handler<A>>(
-    message: Message,
-    permit: OwnedSemaphorePermit,
-    shared: &Arc<Shared<A, H>>,
-    tasks: &mut JoinSet<()>,
-) {
-    let lease = Lease::new(
-        shared.settler.options.spec.ack_wait,
-        shared.settler.options.longest_lease,
-    );
-    let subject = message.subject.parse::<A>().map_err(|error| error.to_string());
-    let turn = subject.as_ref().ok().map(|subject| shared.order.queue(subject.key()));
-    let span = tracing::info_span!("handle", consumer = shared.settler.options.spec.name, subject = %message.subject);
-    propagation::set_parent(&span, message.headers.as_ref());
-    let shared = Arc::clone(shared);
-    let work = async move {
-        let _permit = permit;
-        let ticking = lease.tick(&message);
-        let handled = async {
-            let _turn = match turn {
-                Some(turn) => Some(turn.wait().await),
-                None => None,
-            };
-            work_on(&message, subject, &shared, &lease).await;
-        };
-        tokio::select! {
-            () = handled => {}
-            () = ticking => {}
-            () = shared.settler.context.stop.forced() => {}
-        }
-    };
-    tasks.spawn(work.instrument(span));
-}
-
-async fn work_on<A: Address, H: Handler<A>>(
-    message: &Message,
-    subject: Result<A, String>,
-    shared: &Shared<A, H>,
-    lease: &Lease,
-) {
-    let started = tokio::time::Instant::now();
-    let received = received(message, subject);
-    let outcome = match &received {
-        Ok(received) => shared.handler.handle(received, lease).await,
-        Err(rejection) => Outcome::Reject(rejection.clone()),
-    };
-    let labels = [
-        names::label::consumer(shared.settler.options.spec.name),
-        settle::label(&outcome).into(),
-    ];
-    metrics::count(names::MESSAGES_HANDLED, 1, &labels);
-    metrics::observe(names::MESSAGE_DURATION, started.elapsed().as_secs_f64(), &labels);
-    shared
-        .settler
-        .settle(message, received.ok().as_ref(), outcome, lease)
-        .await;
-}
-
-fn received<A>(message: &Message, subject: Result<A, String>) -> Result<Received<A>, Rejection> {
-    let subject = subject.map_err(|why| Rejection::new(Kind::Subject, why))?;
-    let info = message
-        .info()
-        .map_err(|error| Rejection::new(Kind::Other, error.to_string()))?;
-    let deliveries = u64::try_from(info.delivered).unwrap_or(1).max(1);
-    let sequence = info.stream_sequence;
-    Ok(Received {
-        subject,
-        spelling: message.subject.to_string(),
-        payload: message.payload.clone(),
-        headers: message.headers.clone(),
-        sequence,
-        attempts: header::attempts(message.headers.as_ref()) + deliveries - 1,
-        deliveries,
-    })
 }
 
 async fn give_back(message: &Message) {

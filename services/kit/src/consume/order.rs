@@ -1,77 +1,90 @@
 //! Messages of one key (an issue, a task), one after another: each waits for the one that arrived before it.
+//!
+//! Nearly always nobody is before a message, so that case is one entry in a map and no more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::sync::oneshot;
 
-/// The last in the queue of each key that has one.
-type Last<K> = Arc<Mutex<HashMap<K, (u64, CancellationToken)>>>;
+/// A key that is in the map has one message at work; here are those that wait for it, in order of arrival.
+type Queues<K> = HashMap<K, VecDeque<oneshot::Sender<()>>>;
 
 /// The queues of all keys.
 #[derive(Debug)]
-pub(super) struct Order<K> {
-    last: Last<K>,
-    tickets: std::sync::atomic::AtomicU64,
-}
+pub(super) struct Order<K>(Arc<Mutex<Queues<K>>>);
 
-/// A place in a key's queue. Dropping it, by a panic too, lets the next one through.
+/// A place in a key's queue. Dropping it, by a panic too, lets the next one through if its own turn had come, and
+/// otherwise leaves the queue as if it had never been there.
 #[derive(Debug)]
 pub(super) struct Turn<K: Eq + Hash> {
-    before: Option<CancellationToken>,
-    place: Place<K>,
-}
-
-#[derive(Debug)]
-pub(super) struct Place<K: Eq + Hash> {
     key: K,
-    ticket: u64,
-    last: Last<K>,
-    _done: DropGuard,
+    /// Not there if its turn has come.
+    before: Option<oneshot::Receiver<()>>,
+    order: Order<K>,
 }
 
 impl<K> Default for Order<K> {
     fn default() -> Self {
-        Self {
-            last: Arc::default(),
-            tickets: std::sync::atomic::AtomicU64::default(),
-        }
+        Self(Arc::default())
+    }
+}
+
+impl<K> Clone for Order<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Order<K> {
+    fn queues(&self) -> MutexGuard<'_, Queues<K>> {
+        self.0.lock().expect("no one panics while holding it")
     }
 }
 
 impl<K: Clone + Eq + Hash> Order<K> {
     /// Takes the place behind the last message of the key.
     pub(super) fn queue(&self, key: K) -> Turn<K> {
-        let ticket = self.tickets.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let done = CancellationToken::new();
-        let mut last = self.last.lock().expect("no one panics while holding it");
-        let before = last.insert(key.clone(), (ticket, done.clone())).map(|(_, token)| token);
-        let place = Place {
-            key,
-            ticket,
-            last: Arc::clone(&self.last),
-            _done: done.drop_guard(),
+        let mut queues = self.queues();
+        let before = if let Some(waiting) = queues.get_mut(&key) {
+            let (sender, receiver) = oneshot::channel();
+            waiting.push_back(sender);
+            Some(receiver)
+        } else {
+            queues.insert(key.clone(), VecDeque::new());
+            None
         };
-        Turn { before, place }
+        let order = self.clone();
+        Turn { key, before, order }
     }
 }
 
 impl<K: Eq + Hash> Turn<K> {
-    /// Waits for the one before. Keep the place until the work is done.
-    pub(super) async fn wait(self) -> Place<K> {
-        if let Some(before) = self.before {
-            before.cancelled().await;
+    /// Waits for the one before. Keep the turn until the work is done.
+    pub(super) async fn come(&mut self) {
+        if let Some(before) = &mut self.before {
+            before.await.expect("whoever is before says so, however it ends");
+            self.before = None;
         }
-        self.place
     }
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl<K: Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
-        let mut last = self.last.lock().expect("no one panics while holding it");
-        if last.get(&self.key).is_some_and(|(ticket, _)| *ticket == self.ticket) {
-            last.remove(&self.key);
+        let mut queues = self.order.queues();
+        if let Some(before) = &mut self.before {
+            // From here on it is passed over; but it may have been let through a moment ago.
+            before.close();
+            if before.try_recv().is_err() {
+                return;
+            }
+        }
+        if let Some(waiting) = queues.get_mut(&self.key) {
+            let let_through = std::iter::from_fn(|| waiting.pop_front()).any(|next| next.send(()).is_ok());
+            if !let_through {
+                queues.remove(&self.key);
+            }
         }
     }
 }
@@ -83,29 +96,46 @@ mod tests {
 
     use super::*;
 
+    fn has_come<K: Eq + Hash>(turn: &mut Turn<K>) -> bool {
+        turn.come().now_or_never().is_some()
+    }
+
     #[tokio::test]
     async fn one_issue_waits_and_another_does_not() {
         let order = Order::default();
         let repo = RepoName::new("a", "b").unwrap();
         let (one, two) = (repo.issue(1).unwrap(), repo.issue(2).unwrap());
-        let first = order.queue(one.clone()).wait().await;
-        let mut second = Box::pin(order.queue(one.clone()).wait());
-        let third = order.queue(one.clone());
-        let other = order.queue(two).wait().now_or_never();
-        assert!(other.is_some(), "another issue does not wait");
-        assert!((&mut second).now_or_never().is_none(), "the second waits for the first");
+        let mut first = order.queue(one.clone());
+        let mut second = order.queue(one.clone());
+        let mut third = order.queue(one);
+        let mut other = order.queue(two);
+        assert!(has_come(&mut first) && has_come(&mut other), "nobody is before them");
+        assert!(!has_come(&mut second) && !has_come(&mut third));
         drop(first);
-        let second = second.now_or_never().expect("the first is done");
-        assert!(
-            third.before.as_ref().is_some_and(|before| !before.is_cancelled()),
-            "the third waits for the second"
-        );
+        assert!(!has_come(&mut third), "it waits for the second");
+        assert!(has_come(&mut second));
         drop(second);
-        drop(third.wait().now_or_never().expect("the second is done"));
-        drop(other);
+        assert!(has_come(&mut third));
+        drop((third, other));
+        assert!(order.queues().is_empty(), "nothing is kept of issues that are done");
+    }
+
+    #[tokio::test]
+    async fn one_that_gives_up_is_passed_over_and_does_not_let_the_next_one_through() {
+        let order = Order::default();
+        let mut turns = VecDeque::from([(); 4].map(|()| order.queue(1)));
+        assert!(has_come(&mut turns[0]));
+        drop(turns.remove(1));
+        assert!(!has_come(&mut turns[1]), "the first is still at work");
+        turns.pop_front();
+        let let_through = turns.pop_front();
         assert!(
-            order.last.lock().unwrap().is_empty(),
-            "nothing is kept of issues that are done"
+            !has_come(&mut turns[0]),
+            "it waits for the third, which has not looked yet"
         );
+        drop(let_through);
+        assert!(has_come(&mut turns[0]));
+        turns.clear();
+        assert!(order.queues().is_empty());
     }
 }

@@ -134,7 +134,7 @@ impl Settler {
             subject: &message.subject,
             sequence: received.map_or_else(|| sequence_of(message), |received| received.sequence),
             attempts: received.map_or(1, |received| received.attempts + 1),
-            headers: message.headers.as_ref(),
+            headers: received.map_or(message.headers.as_ref(), |received| received.headers.as_ref()),
             payload: &message.payload,
         };
         match self.dead_letters.publish(origin, why).await {

@@ -51,7 +51,7 @@ async fn one_issue_is_handled_in_order_whatever_its_spelling_while_others_go_on(
             begun
                 .lock()
                 .expect("no panic")
-                .push((message.issue().number(), message.spelling));
+                .push((message.issue().number(), message.spelling.to_string()));
             if message.subject.issue == issue(1) {
                 gate.acquire().await.expect("never closed").forget();
             }

@@ -6,6 +6,7 @@
 //! - All of a private issue's timeline is private.
 //! - An event of a public issue is public if it says where everything lies that it is about, and all repositories that
 //!   its links and objects name are known to be public.
+//! - Members of a public issue that are not about itself are judged in the same way, and left out one by one.
 //! - Whatever the rules say, no document on the public side names the partner, but in text that people wrote.
 
 use std::collections::BTreeSet;
@@ -45,6 +46,14 @@ const NO_ACCOUNTS: [&str; 10] = [
     "users",
 ];
 
+/// Members of an issue that are about itself, by GitHub's description of an issue. Whatever else an issue has may be about
+/// another place.
+const OF_ITSELF: &str = "id node_id url repository_url labels_url comments_url events_url html_url timeline_url number \
+    state state_reason title body body_html body_text user labels assignee assignees milestone locked \
+    active_lock_reason comments pull_request closed_at created_at updated_at draft closed_by type repository \
+    performed_via_github_app author_association reactions pinned_comment issue_field_values \
+    issue_dependencies_summary";
+
 /// What the configuration says about one mirrored repository.
 pub(super) struct Wall<'a>(pub(super) &'a Repository);
 
@@ -70,10 +79,10 @@ impl Wall<'_> {
         }
     }
 
-    /// Whether a public issue's document may have this member: its own ones always, one about another issue only where
-    /// that is known to be public.
+    /// Whether a public issue's document may have this member: one that is about the issue itself always, any other only
+    /// where all that it names is known to be public.
     pub(super) fn shows(&self, name: &str, value: &Value) -> bool {
-        about(name).is_none() || self.names_only_public(|named| named.member(name, value))
+        OF_ITSELF.split(' ').any(|own| own == name) || self.names_only_public(|named| named.member(name, value))
     }
 
     /// Where a document names the partner outside of what people wrote.
@@ -138,7 +147,7 @@ impl Wall<'_> {
     }
 }
 
-/// What an event kind, or a member of that name, is about besides its own issue.
+/// What an event kind is about besides its own issue.
 enum About {
     /// A place that is not told, or whose visibility is not.
     Untold,

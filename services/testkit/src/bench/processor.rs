@@ -16,8 +16,16 @@ const TICK: Duration = Duration::from_millis(10);
 /// # Errors
 /// If one of them is gone.
 pub(super) fn taken(others: &[u32]) -> anyhow::Result<Duration> {
-    let all = others.iter().copied().chain([std::process::id()]);
-    let ticks: Vec<u32> = all
+    of(others.iter().copied().chain([std::process::id()]))
+}
+
+/// The same of these processes alone.
+///
+/// # Errors
+/// If one of them is gone.
+pub(super) fn of(processes: impl IntoIterator<Item = u32>) -> anyhow::Result<Duration> {
+    let ticks: Vec<u32> = processes
+        .into_iter()
         .map(|pid| ticks(pid).with_context(|| format!("/proc tells nothing of the process {pid}")))
         .collect::<anyhow::Result<_>>()?;
     Ok(TICK * ticks.into_iter().sum())

@@ -57,6 +57,12 @@ pub struct Report {
     /// Processor time an event in microseconds, of consumer and broker together.
     processor_us: Spread,
     bare_processor_us: Spread,
+    /// What the broker takes of that.
+    broker_us: Spread,
+    bare_broker_us: Spread,
+    /// The bare consumer's processor time through ours, round by round: what the ratio would be if nothing but processor
+    /// time mattered. Other work on the machine distorts it less.
+    processor_ratio: Spread,
     wanted_ratio: f64,
     met: bool,
 }
@@ -65,6 +71,7 @@ pub struct Report {
 struct Measured {
     rate: f64,
     processor_us: f64,
+    broker_us: f64,
 }
 
 /// Measures, saying what comes next. `ours` works the consumer `rebuild` of the log at that URL with the services' loop
@@ -117,7 +124,8 @@ impl Bench<'_> {
         let spec = topology::rebuild(Start::NewestOfEach);
         _ = stream.delete_consumer(spec.name).await;
         reconcile_consumer(&self.jetstream, &spec).await?;
-        let before = processor::taken(&self.servers.processes)?;
+        let brokers = &self.servers.processes;
+        let before = (processor::taken(brokers)?, processor::of(brokers.clone())?);
         let took = tokio::time::timeout(LIMIT, way()).await.context("not done in time")??;
         let acked = async {
             while stream.consumer_info(spec.name).await?.num_ack_pending > 0 {
@@ -126,13 +134,15 @@ impl Bench<'_> {
             anyhow::Ok(())
         };
         tokio::time::timeout(LIMIT, acked).await.context("acks are missing")??;
-        let taken = processor::taken(&self.servers.processes)?.saturating_sub(before);
+        let all = processor::taken(brokers)?.saturating_sub(before.0);
+        let broker = processor::of(brokers.clone())?.saturating_sub(before.1);
         let left = stream.consumer_info(spec.name).await?.num_pending;
         anyhow::ensure!(left == 0, "{left} events are left");
         let issues = self.options.issues as f64;
         Ok(Measured {
             rate: issues / took.as_secs_f64(),
-            processor_us: taken.as_secs_f64() * 1e6 / issues,
+            processor_us: all.as_secs_f64() * 1e6 / issues,
+            broker_us: broker.as_secs_f64() * 1e6 / issues,
         })
     }
 
@@ -157,13 +167,18 @@ impl Bench<'_> {
 }
 
 fn in_words(round: usize, (ours, bare): (Measured, Measured)) -> String {
-    let words = |one: Measured| format!("{:.0}/s {:.1} \u{b5}s", one.rate, one.processor_us);
+    let words = |one: Measured| {
+        format!(
+            "{:.0}/s {:.1} \u{b5}s ({:.1} broker)",
+            one.rate, one.processor_us, one.broker_us
+        )
+    };
     let name = if round == 0 {
         "warming up".to_owned()
     } else {
         format!("round {round}")
     };
-    format!("{name}: {} (bare {})", words(ours), words(bare))
+    format!("{name}: {}, bare {}", words(ours), words(bare))
 }
 
 fn report(options: Options, rounds: &[(Measured, Measured)]) -> Report {
@@ -178,6 +193,9 @@ fn report(options: Options, rounds: &[(Measured, Measured)]) -> Report {
         bare_events_per_second: of(|(_, bare)| bare.rate, 0),
         processor_us: of(|(ours, _)| ours.processor_us, 2),
         bare_processor_us: of(|(_, bare)| bare.processor_us, 2),
+        broker_us: of(|(ours, _)| ours.broker_us, 2),
+        bare_broker_us: of(|(_, bare)| bare.broker_us, 2),
+        processor_ratio: of(|(ours, bare)| bare.processor_us / ours.processor_us, 3),
         met: ratio.median >= RATIO,
         ratio,
         wanted_ratio: RATIO,

@@ -84,6 +84,18 @@ fn a_moderated_issue_takes_the_first_reference_of_the_partner() {
 }
 
 #[test]
+fn members_that_are_not_about_the_issue_itself_may_name_only_what_is_public() {
+    let repository = repository();
+    let wall = Wall(&repository);
+    let old = json!("https://api.github.com/repos/o/old-name/issues/1");
+    assert!(wall.shows("events_url", &old) && wall.shows("type", &old) && wall.shows("issue_field_values", &old));
+    assert!(!wall.shows("duplicate_url", &old) && !wall.shows("parent_issue_url", &old));
+    let known = json!({"number": 2, "url": "https://api.github.com/repos/o/known/issues/2"});
+    assert!(wall.shows("duplicate_of", &known) && !wall.shows("duplicate_of", &json!({"number": 2})));
+    assert!(!wall.shows("projects_v2", &json!([])) && wall.shows("word", &json!("o/r-private")));
+}
+
+#[test]
 fn a_leak_is_the_partners_name_outside_of_written_text() {
     let repository = repository();
     let leak = |document: Value| Wall(&repository).leak(&document);
@@ -178,6 +190,9 @@ impl Dice {
             "name",
             "milestone",
             "user",
+            "duplicate_of",
+            "labels_url",
+            "canonical_url",
             PRIVATE_FLAG,
         ];
         let members = (0..self.below(5)).map(|_| {

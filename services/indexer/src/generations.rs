@@ -462,10 +462,10 @@ impl Indices {
         let goes = generations
             .iter()
             .filter(|one| one.live && one.number != number && comes.contains(&one.kind));
+        let note = |gone: &Generation| self.describe(gone.kind, gone.number, State::Complete, Some(followed_to));
+        try_join_all(goes.clone().map(note)).await?;
         let mut actions = Vec::new();
         for gone in goes {
-            self.describe(gone.kind, gone.number, State::Complete, Some(followed_to))
-                .await?;
             actions.extend(self.alias_actions("remove", gone.kind, gone.number));
         }
         for kind in &comes {
@@ -475,10 +475,8 @@ impl Indices {
         let (status, answer) = call(&self.transport, Method::Post, "/_aliases", Some(body)).await?;
         accepted(format!("the aliases of generation {number}"), status, &answer)?;
         tracing::info!(generation = number, "a generation serves");
-        for kind in comes {
-            self.describe(kind, number, State::Complete, None).await?;
-        }
-        Ok(())
+        let note = |kind: Kind| self.describe(kind, number, State::Complete, None);
+        try_join_all(comes.into_iter().map(note)).await.map(drop)
     }
 
     /// The read and live aliases of both sides.

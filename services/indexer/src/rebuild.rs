@@ -201,7 +201,7 @@ impl Rebuilder {
         let generation = self.begin(purpose, turn).await?.number;
         let target = Target::filled(self.names.clone(), generation, options.only);
         let work = async |turn: &Turn| {
-            self.catch_up(tell).await?;
+            self.catch_up(generation, tell).await?;
             let holes = self.holes(generation).await?;
             if !holes.is_empty() && !options.accept_holes {
                 return Err(RebuildError::Holes(holes));
@@ -261,7 +261,7 @@ impl Rebuilder {
         }
         let generation = self.begin(purpose, turn).await?.number;
         let work = async |_: &Turn| {
-            self.catch_up(tell).await?;
+            self.catch_up(generation, tell).await?;
             let holes = self.holes(generation).await?;
             if !holes.is_empty() && !accept_holes {
                 return Err(RebuildError::NoLongerKept(holes));
@@ -340,7 +340,7 @@ impl Rebuilder {
         let (generation, followed_to) = way_back(&self.indices.generations().await?, number)?;
         self.go_on_or_anew(turn, generation, false).await?;
         let work = async |turn: &Turn| {
-            self.catch_up(tell).await?;
+            self.catch_up(generation, tell).await?;
             self.indices.refresh(generation).await?;
             let paused = self.hand_over(generation, turn, tell).await?;
             Ok(Rebuilt {

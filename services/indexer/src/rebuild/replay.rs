@@ -84,11 +84,15 @@ impl Rebuilder {
             worked = work(turn) => worked,
             ended = &mut indexing => return Err(ended.err().map_or(RebuildError::Stopped, RebuildError::Other)),
         };
-        context.stop.soft();
-        indexing.await?;
         if worked.is_ok() {
+            // What is under way came after everything that had to be written: that is left to the live indexer, and no pull
+            // is waited for.
+            drop(indexing);
             self.drop_consumer().await?;
             turn.note(None).await?;
+        } else {
+            context.stop.soft();
+            indexing.await?;
         }
         worked
     }
@@ -134,24 +138,35 @@ impl Rebuilder {
         }
     }
 
-    /// Waits until nothing of the log is left to be written.
-    pub(super) async fn catch_up(&self, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
+    /// Waits until nothing of the log is left to be written to this generation. While the last of it is, the rest
+    /// becomes searchable.
+    pub(super) async fn catch_up(&self, generation: u32, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
         let mut most = 0;
+        self.wait_until(|info| info.num_pending == 0, &mut most, tell).await?;
+        let written = self.wait_until(|info| left(info) == 0, &mut most, tell);
+        let refreshed = async { Ok(self.indices.refresh(generation).await?) };
+        tokio::try_join!(written, refreshed).map(drop)
+    }
+
+    async fn wait_until(
+        &self,
+        is_reached: impl Fn(&consumer::Info) -> bool,
+        most: &mut u64,
+        tell: &(dyn Fn(Progress) + Sync),
+    ) -> Result<(), RebuildError> {
         loop {
-            let left = self.left().await?;
-            most = most.max(left);
-            let done = most - left;
-            tell(Progress::Replaying { done, left });
-            if left == 0 {
+            let info = self.info(topology::rebuild(Start::All).name).await?;
+            let left = left(&info);
+            *most = left.max(*most);
+            tell(Progress::Replaying {
+                done: *most - left,
+                left,
+            });
+            if is_reached(&info) {
                 return Ok(());
             }
             self.look_later().await?;
         }
-    }
-
-    async fn left(&self) -> Result<u64, RebuildError> {
-        let info = self.info(topology::rebuild(Start::All).name).await?;
-        Ok(info.num_pending + info.num_ack_pending as u64)
     }
 
     /// Whether every event up to `head` is written.
@@ -176,4 +191,9 @@ impl Rebuilder {
             Err(RebuildError::Stopped)
         }
     }
+}
+
+/// Events that are not written yet.
+fn left(info: &consumer::Info) -> u64 {
+    info.num_pending + info.num_ack_pending as u64
 }

@@ -3,6 +3,7 @@
 //! Printed in lower case with a dot inside a repository name as `%2E`; upper case is accepted. Order is kept per parsed
 //! issue, never per spelling. Nothing else in the project spells a subject.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -195,8 +196,12 @@ pub(crate) fn encode(repo: &str) -> String {
     repo.replace('.', "%2E")
 }
 
-pub(crate) fn decode(token: &str) -> String {
-    token.replace("%2E", ".").replace("%2e", ".")
+pub(crate) fn decode(token: &str) -> Cow<'_, str> {
+    if token.contains('%') {
+        token.replace("%2E", ".").replace("%2e", ".").into()
+    } else {
+        token.into()
+    }
 }
 
 #[cfg(test)]

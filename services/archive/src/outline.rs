@@ -28,8 +28,7 @@ pub(crate) struct Outline<'a> {
 
 /// A value, and the name it has as a member. Descendants follow it, each with its own.
 ///
-/// Places are bytes of the source in half the size that they could have: there are so many of these that their size is
-/// that of the text.
+/// Places in the source have half the size that they could have: there are so many of these that it matters.
 #[derive(Debug, Clone, Copy)]
 struct Node {
     /// Where the quote before its name is; for what is no member, where its value begins.

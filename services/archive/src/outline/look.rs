@@ -199,7 +199,7 @@ impl<'a> Look<'a> {
 fn has_member(nodes: &[Node], source: &str, parent: usize, name: &str) -> bool {
     let mut index = parent + 1;
     while let Some(node) = nodes.get(index) {
-        if node.name(source) == name {
+        if node.name_length as usize == name.len() && node.name(source) == name {
             return true;
         }
         index = node.next as usize;
@@ -251,12 +251,15 @@ impl Names {
     }
 }
 
-/// By the first eight bytes, the last eight, and the length: fields of one object differ in these.
+/// By the first eight bytes, the last eight, and the length: names in one object differ in these.
 fn hash(name: &[u8]) -> u64 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
-    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => (name.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)), 0),
+    let [first, last] = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        [first, last].map(|bytes| u64::from_le_bytes(*bytes))
+    } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        [first, last].map(|bytes| u64::from(u32::from_le_bytes(*bytes)))
+    } else {
+        [0, name.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))]
     };
     (first.wrapping_mul(ODD) ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(ODD)
 }
@@ -271,8 +274,8 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     /// Comparing with all must stay cheaper than looking through one more person.
     const MOST: usize = 32;
-    /// Smaller ones are as quickly looked through as compared.
-    const SMALLEST: usize = 128;
+    /// Of the size of a person. Smaller ones, as a comment's reactions, hardly come twice, and would push people out.
+    const SMALLEST: usize = 512;
 
     /// The node and length of an object that `rest` begins with, if it is a known one. A beginning that is a whole object
     /// is the object.

@@ -52,7 +52,7 @@ fn texts_are_unescaped_and_lone_surrogates_are_none() {
 
 #[test]
 fn an_object_that_came_before_under_the_same_name_has_the_same_body() {
-    let object = format!(r#"{{"login":"{}","urls":[{{"a":1}}],"b":2}}"#, "x".repeat(150));
+    let object = format!(r#"{{"login":"{}","urls":[{{"a":1}}],"b":2}}"#, "x".repeat(600));
     let source = format!(r#"[{{"actor":{object}}},{{"actor":{object},"user":{object}}},{{"actor":{object} }}]"#);
     let outline = outline(&source);
     let events: Vec<_> = outline.root().elements().unwrap().collect();
@@ -194,7 +194,7 @@ impl Dice {
             0 => json.push_str(self.one(&["null", "true", "false", "0", "-1.5e-400"])),
             1..4 => *json += &format!("\"{}\"", self.text()),
             4 if !known.is_empty() => *json += &known[self.below(known.len())],
-            4..6 => *json += &format!("\"{}\"", "long".repeat(40)),
+            4..6 => *json += &format!("\"{}\"", "long".repeat(150)),
             6 | 7 => self.list(depth, known, json, ['[', ']']),
             _ => {
                 let begin = json.len();

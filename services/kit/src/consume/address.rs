@@ -9,10 +9,10 @@ use bugstream_proto::{IssueId, Subject, TaskSubject};
 /// A parsed subject.
 pub trait Address: FromStr<Err: fmt::Display> + Clone + fmt::Debug + Send + Sync + 'static {
     /// Messages of one key are handled in order, one after another.
-    type Key: Clone + Eq + Hash + fmt::Debug + Send + 'static;
+    type Key: Hash;
 
     /// Its key.
-    fn key(&self) -> Self::Key;
+    fn key(&self) -> &Self::Key;
 
     /// The issue on whose `retry.…` subject a message that keeps failing waits; `None` if it stays where it is.
     fn issue(&self) -> Option<&IssueId>;
@@ -21,8 +21,8 @@ pub trait Address: FromStr<Err: fmt::Display> + Clone + fmt::Debug + Send + Sync
 impl Address for Subject {
     type Key = IssueId;
 
-    fn key(&self) -> IssueId {
-        self.issue.clone()
+    fn key(&self) -> &IssueId {
+        &self.issue
     }
 
     fn issue(&self) -> Option<&IssueId> {
@@ -34,8 +34,8 @@ impl Address for Subject {
 impl Address for TaskSubject {
     type Key = Self;
 
-    fn key(&self) -> Self {
-        self.clone()
+    fn key(&self) -> &Self {
+        self
     }
 
     fn issue(&self) -> Option<&IssueId> {

@@ -59,6 +59,12 @@ impl Gate {
         }
     }
 
+    /// Whether nothing is away, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.state.lock().expect("no one panics while holding it");
+        state.holds == 0
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         let state = self.state.lock().expect("no one panics while holding it");
         state.closed_until.is_some_and(|until| until > Instant::now())

@@ -1,8 +1,8 @@
 //! The consumer loop that every service shares: a pull consumer, a handler that decides, and one place that acks.
 //!
 //! Invariants:
-//! - It asks for as many messages as it has free slots, so that nothing waits in a client's buffer with its ack wait
-//!   running.
+//! - It asks for as many messages as it has free slots ([`pull`]), so that nothing waits in a client's buffer with its
+//!   ack wait running.
 //! - Messages of one issue, or of one task, are handled in order, one after another, whatever their spelling.
 //! - The handler returns a decision; only [`settle`] acks. A message is acked after its effect is durable, terminated
 //!   after its dead letter has its PubAck, and otherwise comes back.
@@ -20,6 +20,7 @@ mod lease;
 mod order;
 mod overdue;
 mod pace;
+mod pull;
 mod settle;
 mod work;
 
@@ -27,14 +28,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{AckKind, Message};
 use bugstream_proto::reconcile::reconcile_consumer;
 use bugstream_proto::topology::ConsumerSpec;
 use bugstream_proto::{IssueId, Lane, Subject};
 use bugstream_telemetry::{metrics, names};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
@@ -48,10 +47,8 @@ use crate::service::{Context, DRAIN};
 use gate::Gate;
 use order::Order;
 use pace::Pace;
+use pull::Pull;
 use settle::Settler;
-
-/// How long one pull waits at the server. Short, so that a stop need not strand messages that arrive meanwhile.
-const PULL: Duration = Duration::from_secs(2);
 
 /// What the handler decided on a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +191,7 @@ pub async fn consume<A: Address, H: Handler<A>>(
     let shared = Arc::new(Shared {
         handler,
         settler,
-        order: Order::<A::Key>::default(),
+        order: Order::default(),
     });
     let (spec, stop) = (&options.spec, &context.stop);
     tokio::select! {
@@ -210,14 +207,14 @@ pub async fn consume<A: Address, H: Handler<A>>(
 async fn work<A: Address, H: Handler<A>>(
     broker: &Broker,
     options: &Options,
-    shared: &Arc<Shared<A, H>>,
+    shared: &Arc<Shared<H>>,
     context: &Context,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let slots = Arc::new(Semaphore::new(options.slots));
     let mut failures = 0;
     while !context.stop.is_asked() {
-        match pull_once(broker, &options.spec, shared, &slots, &mut tasks).await {
+        match pull_until_stop(broker, &options.spec, shared, &slots, &mut tasks).await {
             Ok(()) => failures = 0,
             Err(PullError::Panicked(panicked)) => return Err(panicked),
             Err(PullError::Failed(why)) => {
@@ -238,10 +235,10 @@ async fn work<A: Address, H: Handler<A>>(
     drain(tasks, context, options.spec.name).await
 }
 
-struct Shared<A: Address, H> {
+struct Shared<H> {
     handler: Arc<H>,
     settler: Settler,
-    order: Order<A::Key>,
+    order: Order,
 }
 
 /// Why pulling ended before a stop was asked for.
@@ -253,10 +250,10 @@ enum PullError {
 }
 
 /// Builds the consumer if it is missing, and pulls until something fails or a stop is asked for.
-async fn pull_once<A: Address, H: Handler<A>>(
+async fn pull_until_stop<A: Address, H: Handler<A>>(
     broker: &Broker,
     spec: &ConsumerSpec,
-    shared: &Arc<Shared<A, H>>,
+    shared: &Arc<Shared<H>>,
     slots: &Arc<Semaphore>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), PullError> {
@@ -264,6 +261,7 @@ async fn pull_once<A: Address, H: Handler<A>>(
     let consumer = reconcile_consumer(&broker.jetstream, spec)
         .await
         .map_err(|error| PullError::Failed(error.to_string()))?;
+    let mut pull = Pull::new(broker, consumer).await.map_err(PullError::Failed)?;
     while !stop.is_asked() {
         let Some(first) = free_slot(slots, stop).await else {
             return Ok(());
@@ -271,9 +269,9 @@ async fn pull_once<A: Address, H: Handler<A>>(
         let Some(most) = shared.settler.gate.open(stop, slots.available_permits() + 1).await else {
             return Ok(());
         };
-        let mut permits = vec![first];
-        permits.extend((1..most).map_while(|_| Arc::clone(slots).try_acquire_owned().ok()));
-        let came = pull_batch(&consumer, shared, permits, tasks).await?;
+        let permits = std::iter::once(first).chain(free_slots(slots).take(most - 1));
+        pull.ask(permits).await.map_err(PullError::Failed)?;
+        let came = take(&mut pull, shared, slots, tasks).await?;
         reap(tasks, &shared.settler).await?;
         if came == 0 && tasks.is_empty() {
             shared.settler.gate.nothing_waits();
@@ -285,9 +283,7 @@ async fn pull_once<A: Address, H: Handler<A>>(
 /// Takes note of work that ended. While it is not known whether a part is back, waits for a decision before more is
 /// asked for.
 async fn reap(tasks: &mut JoinSet<()>, settler: &Settler) -> Result<(), PullError> {
-    while let Some(ended) = tasks.try_join_next() {
-        ended.map_err(panicked)?;
-    }
+    reap_ended(tasks)?;
     while settler.gate.is_half_open() {
         let ended = tokio::select! {
             () = settler.context.stop.asked() => None,
@@ -297,6 +293,13 @@ async fn reap(tasks: &mut JoinSet<()>, settler: &Settler) -> Result<(), PullErro
             Some(ended) => ended.map_err(panicked)?,
             None => return Ok(()),
         }
+    }
+    Ok(())
+}
+
+fn reap_ended(tasks: &mut JoinSet<()>) -> Result<(), PullError> {
+    while let Some(ended) = tasks.try_join_next() {
+        ended.map_err(panicked)?;
     }
     Ok(())
 }
@@ -312,25 +315,33 @@ async fn free_slot(slots: &Arc<Semaphore>, stop: &crate::service::Stop) -> Optio
     }
 }
 
-/// Asks for as many messages as there are permits, and starts each as it arrives; answers how many came.
-async fn pull_batch<A: Address, H: Handler<A>>(
-    consumer: &Consumer<pull::Config>,
-    shared: &Arc<Shared<A, H>>,
-    mut permits: Vec<OwnedSemaphorePermit>,
+/// Every slot that is free now.
+fn free_slots(slots: &Arc<Semaphore>) -> impl Iterator<Item = OwnedSemaphorePermit> {
+    std::iter::from_fn(|| Arc::clone(slots).try_acquire_owned().ok())
+}
+
+/// Starts each message as it arrives, until nothing is asked for any more; answers how many came. As soon as half of the
+/// slots are free more is asked for, so that the server never waits for a busy loop; unless a part is away.
+async fn take<A: Address, H: Handler<A>>(
+    pull: &mut Pull,
+    shared: &Arc<Shared<H>>,
+    slots: &Arc<Semaphore>,
     tasks: &mut JoinSet<()>,
 ) -> Result<usize, PullError> {
+    let (stop, gate) = (&shared.settler.context.stop, &shared.settler.gate);
+    let half = shared.settler.options.slots.div_ceil(2);
     let mut came = 0;
-    let batch = consumer.batch().max_messages(permits.len()).expires(PULL).messages();
-    let mut batch = batch.await.map_err(|error| PullError::Failed(error.to_string()))?;
-    while let Some(message) = batch.next().await {
-        let message = message.map_err(|error| PullError::Failed(error.to_string()))?;
+    while let Some((message, permit)) = pull.next().await.map_err(PullError::Failed)? {
         came += 1;
-        let Some(permit) = permits.pop() else { break };
-        if shared.settler.context.stop.is_asked() || shared.settler.gate.is_closed() {
+        if stop.is_asked() || gate.is_closed() {
             give_back(&message).await;
             continue;
         }
         work::start(message, permit, shared, tasks).map_err(PullError::Panicked)?;
+        if slots.available_permits() >= half && gate.is_open() {
+            reap_ended(tasks)?;
+            pull.ask(free_slots(slots)).await.map_err(PullError::Failed)?;
+        }
     }
     Ok(came)
 }

@@ -27,7 +27,7 @@ use crate::dead_letter::{Kind, Rejection};
 pub(super) fn start<A: Address, H: Handler<A>>(
     message: Message,
     permit: OwnedSemaphorePermit,
-    shared: &Arc<Shared<A, H>>,
+    shared: &Arc<Shared<H>>,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let options = &shared.settler.options;
@@ -36,12 +36,10 @@ pub(super) fn start<A: Address, H: Handler<A>>(
     propagation::set_parent(&span, message.headers.as_ref());
     let subject = message.subject.parse::<A>().map_err(|error| error.to_string());
     let turn = subject.as_ref().ok().map(|subject| shared.order.queue(subject.key()));
-    let work = work(message, subject, turn, lease, Arc::clone(shared), permit);
-    let mut work = Box::pin(work.instrument(span));
-    match catch_unwind(AssertUnwindSafe(|| work.as_mut().now_or_never())) {
-        Ok(Some(())) => {}
-        Ok(None) => _ = tasks.spawn(work),
-        Err(_) => anyhow::bail!("a handler panicked"),
+    let mut work = Box::pin(work(message, subject, turn, lease, Arc::clone(shared), permit));
+    let begun = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| work.as_mut().now_or_never())));
+    if begun.map_err(|_| anyhow::anyhow!("a handler panicked"))?.is_none() {
+        tasks.spawn(work.instrument(span));
     }
     Ok(())
 }
@@ -51,9 +49,9 @@ pub(super) fn start<A: Address, H: Handler<A>>(
 async fn work<A: Address, H: Handler<A>>(
     mut message: Message,
     subject: Result<A, String>,
-    turn: Option<Turn<A::Key>>,
+    turn: Option<Turn>,
     lease: Lease,
-    shared: Arc<Shared<A, H>>,
+    shared: Arc<Shared<H>>,
     permit: OwnedSemaphorePermit,
 ) {
     let received = received(&mut message, subject);
@@ -70,8 +68,8 @@ async fn work<A: Address, H: Handler<A>>(
 async fn in_turn<A: Address, H: Handler<A>>(
     message: &Message,
     received: Result<Received<A>, Rejection>,
-    mut turn: Option<Turn<A::Key>>,
-    shared: &Shared<A, H>,
+    mut turn: Option<Turn>,
+    shared: &Shared<H>,
     lease: &Lease,
 ) {
     if let Some(turn) = &mut turn {

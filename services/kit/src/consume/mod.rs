@@ -193,9 +193,17 @@ pub async fn consume<A: Address, H: Handler<A>>(
         settler,
         order: Order::default(),
     });
+    // On a thread of the runtime, where the connection is too: to wake one another, and what is spawned, is cheap there.
+    let mut working = JoinSet::new();
+    working.spawn(work(
+        broker.clone(),
+        options.clone(),
+        Arc::clone(&shared),
+        context.clone(),
+    ));
     let (spec, stop) = (&options.spec, &context.stop);
     tokio::select! {
-        worked = work(broker, &options, &shared, context) => worked?,
+        Some(worked) = working.join_next() => worked??,
         () = ghosts::watch(broker, spec, options.ghost_pause, stop) => {}
         () = overdue::watch(&shared.settler) => {}
     }
@@ -205,18 +213,18 @@ pub async fn consume<A: Address, H: Handler<A>>(
 
 /// Pulls and works until a soft stop, then waits for what is under way.
 async fn work<A: Address, H: Handler<A>>(
-    broker: &Broker,
-    options: &Options,
-    shared: &Arc<Shared<H>>,
-    context: &Context,
+    broker: Broker,
+    options: Options,
+    shared: Arc<Shared<H>>,
+    context: Context,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let slots = Arc::new(Semaphore::new(options.slots));
     let mut failures = 0;
     while !context.stop.is_asked() {
-        match pull_until_stop(broker, &options.spec, shared, &slots, &mut tasks).await {
+        match pull_until_stop(&broker, &options.spec, &shared, &slots, &mut tasks).await {
             Ok(()) => failures = 0,
-            Err(PullError::Panicked(panicked)) => return Err(panicked),
+            Err(PullError::Panicked(panicked)) => return Err(panicked.into()),
             Err(PullError::Failed(why)) => {
                 metrics::count(
                     names::CONSUMERS_REBUILT,
@@ -232,7 +240,7 @@ async fn work<A: Address, H: Handler<A>>(
             }
         }
     }
-    drain(tasks, context, options.spec.name).await
+    drain(tasks, &context, options.spec.name).await
 }
 
 struct Shared<H> {
@@ -246,7 +254,7 @@ enum PullError {
     /// The consumer or the connection: it is built again.
     Failed(String),
     /// A handler panicked: the process must end.
-    Panicked(anyhow::Error),
+    Panicked(JoinError),
 }
 
 /// Builds the consumer if it is missing, and pulls until something fails or a stop is asked for.
@@ -290,7 +298,7 @@ async fn reap(tasks: &mut JoinSet<()>, settler: &Settler) -> Result<(), PullErro
             ended = tasks.join_next() => ended,
         };
         match ended {
-            Some(ended) => ended.map_err(panicked)?,
+            Some(ended) => ended.map_err(PullError::Panicked)?,
             None => return Ok(()),
         }
     }
@@ -299,13 +307,9 @@ async fn reap(tasks: &mut JoinSet<()>, settler: &Settler) -> Result<(), PullErro
 
 fn reap_ended(tasks: &mut JoinSet<()>) -> Result<(), PullError> {
     while let Some(ended) = tasks.try_join_next() {
-        ended.map_err(panicked)?;
+        ended.map_err(PullError::Panicked)?;
     }
     Ok(())
-}
-
-fn panicked(error: JoinError) -> PullError {
-    PullError::Panicked(error.into())
 }
 
 async fn free_slot(slots: &Arc<Semaphore>, stop: &crate::service::Stop) -> Option<OwnedSemaphorePermit> {
@@ -337,7 +341,7 @@ async fn take<A: Address, H: Handler<A>>(
             give_back(&message).await;
             continue;
         }
-        work::start(message, permit, shared, tasks).map_err(PullError::Panicked)?;
+        work::start(message, permit, shared, tasks);
         if slots.available_permits() >= half && gate.is_open() {
             reap_ended(tasks)?;
             pull.ask(free_slots(slots)).await.map_err(PullError::Failed)?;

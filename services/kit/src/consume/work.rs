@@ -4,7 +4,6 @@
 //! what is known here), and then costs neither a task, nor a timer for its lease, nor a thread that has to be woken. What
 //! waits for something becomes a task.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_nats::jetstream::Message;
@@ -21,15 +20,12 @@ use super::{Address, Handler, Lease, Outcome, Received, Shared, settle};
 use crate::dead_letter::{Kind, Rejection};
 
 /// Starts the work on a message. Its place behind others of its issue is taken here, in order of arrival.
-///
-/// # Errors
-/// If the handler panicked.
 pub(super) fn start<A: Address, H: Handler<A>>(
     message: Message,
     permit: OwnedSemaphorePermit,
     shared: &Arc<Shared<H>>,
     tasks: &mut JoinSet<()>,
-) -> anyhow::Result<()> {
+) {
     let options = &shared.settler.options;
     let lease = Lease::new(options.spec.ack_wait, options.longest_lease);
     let span = tracing::info_span!("handle", consumer = options.spec.name, subject = %message.subject);
@@ -37,11 +33,9 @@ pub(super) fn start<A: Address, H: Handler<A>>(
     let subject = message.subject.parse::<A>().map_err(|error| error.to_string());
     let turn = subject.as_ref().ok().map(|subject| shared.order.queue(subject.key()));
     let mut work = Box::pin(work(message, subject, turn, lease, Arc::clone(shared), permit));
-    let begun = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| work.as_mut().now_or_never())));
-    if begun.map_err(|_| anyhow::anyhow!("a handler panicked"))?.is_none() {
+    if span.in_scope(|| work.as_mut().now_or_never()).is_none() {
         tasks.spawn(work.instrument(span));
     }
-    Ok(())
 }
 
 /// Works until a decision is carried out, the lease is lost, or a hard stop. What can end it early is asked after the

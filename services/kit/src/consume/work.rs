@@ -1,8 +1,7 @@
 //! The work on one message, from its arrival until its decision is carried out.
 //!
-//! It is polled once where it arrives. Much of it ends there (an event that says nothing new, one that is superseded by
-//! what is known here), and then costs neither a task, nor a timer for its lease, nor a thread that has to be woken. What
-//! waits for something becomes a task.
+//! It is polled once where it arrives. What has to wait for nothing ends there, and costs neither a task, nor a timer for
+//! its lease, nor a thread that has to be woken. What waits, as most work of a service does, becomes a task.
 
 use std::sync::Arc;
 

@@ -66,6 +66,15 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty one that need not grow before it has that many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            body: Vec::with_capacity(bytes),
+            ends: Vec::new(),
+        }
+    }
+
     /// Adds a write. `alias`, `id` and what `source` appends must be as JSON wants them: names without quotes or
     /// backslashes, one line without a break.
     pub fn push(&mut self, alias: &str, id: &str, version: u64, source: impl FnOnce(&mut Vec<u8>)) {

@@ -47,7 +47,7 @@ impl Default for Indexer {
         Self {
             health_listen: SocketAddr::from(([127, 0, 0, 1], 8083)),
             replicas: None,
-            slots: 256,
+            slots: 512,
             bulk_connections: 4,
             bulk_bytes: 5_000_000,
             in_flight_bytes: 64_000_000,

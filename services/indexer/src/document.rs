@@ -31,6 +31,10 @@ impl Raw {
         Ok(Self { issue, timeline })
     }
 
+    fn bytes(&self) -> usize {
+        self.issue.len() + self.timeline.len()
+    }
+
     /// Parses them.
     ///
     /// # Errors
@@ -46,13 +50,19 @@ impl Raw {
 pub(crate) struct Current<'a> {
     pub(crate) archived: Archived<'a>,
     pub(crate) classified: Classified,
+    /// Of the raw JSON.
+    bytes: usize,
 }
 
 impl<'a> Current<'a> {
     pub(crate) fn of(raw: &'a Raw, rules: &Rules) -> Result<Self, Outcome> {
         let archived = raw.parse()?;
         let classified = archived.classify(rules);
-        Ok(Self { archived, classified })
+        Ok(Self {
+            archived,
+            classified,
+            bytes: raw.bytes(),
+        })
     }
 }
 
@@ -66,6 +76,11 @@ pub(crate) struct Renderer<'a> {
 }
 
 impl Renderer<'_> {
+    /// About as many as the lines of all documents have: an eighth is what is added to the raw JSON.
+    pub(crate) fn bytes(&self) -> usize {
+        self.current.map_or(0, |current| current.bytes / 8 * 9)
+    }
+
     /// Adds a write with the content that the plan gives it.
     pub(crate) fn push(&self, write: Write, batch: &mut Batch) {
         self.push_less(write, None, batch);

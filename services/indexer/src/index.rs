@@ -246,7 +246,7 @@ impl Indexer {
         message: &Received,
         lease: &Lease,
     ) -> Result<(), Outcome> {
-        let (mut batch, mut in_batch) = (Batch::default(), Vec::new());
+        let (mut batch, mut in_batch) = (Batch::with_capacity(renderer.bytes().min(BATCH_BYTES)), Vec::new());
         for write in writes {
             renderer.push(write, &mut batch);
             in_batch.push(write);

@@ -74,6 +74,7 @@ pub struct Objects {
     root: Path,
     /// The local directory, if that is what the store is.
     directory: Option<PathBuf>,
+    readers: local::Readers,
     compression: v1::Compression,
 }
 
@@ -97,6 +98,7 @@ impl Objects {
             store,
             root,
             directory,
+            readers: local::Readers::default(),
             compression,
         })
     }
@@ -210,7 +212,7 @@ impl Objects {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ObjectError::Missing(object.key)),
             Err(error) => Err(ObjectError::Unavailable(error.to_string())),
         };
-        local::blocking(move || Ok(files.into_iter().map(read).collect())).await
+        self.readers.read(move || files.into_iter().map(read).collect()).await
     }
 
     async fn fetch(&self, object: &v1::StoredObject) -> Result<Bytes, ObjectError> {

@@ -1,13 +1,80 @@
-//! Listings of a store that is a local directory, with what a listing of the object store's library leaves out: files that
-//! a write left when it was cut short. They hold content too.
+//! A store that is a local directory, where the object store's library is not enough: listings, which it leaves files out
+//! of that a write left when it was cut short (they hold content too), and reading many small files.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
 use super::{ObjectError, Shelf, Stored};
+
+/// Threads that read at the same time, at most.
+const MOST_READERS: usize = 8;
+
+/// A few threads that read for everybody, and go on while anybody waits: to wake one up for each file, among hundreds
+/// of them, would cost more than the reading. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Readers(Arc<Mutex<Line>>);
+
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Job>,
+    at_work: usize,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Readers {
+    /// Does this work as soon as a thread has time for it.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ObjectError> {
+        let (reply, answer) = oneshot::channel();
+        // Nobody may want the answer any more.
+        let wants_help = self.push(Box::new(move || drop(reply.send(work()))));
+        if wants_help {
+            let readers = self.clone();
+            tokio::task::spawn_blocking(move || readers.work());
+        }
+        let died = |_| ObjectError::Unavailable("a thread that reads files ended early".to_owned());
+        answer.await.map_err(died)
+    }
+
+    /// Whether there should be one more thread.
+    fn push(&self, job: Job) -> bool {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.waiting.push_back(job);
+        let wants_help = line.at_work < MOST_READERS;
+        line.at_work += usize::from(wants_help);
+        wants_help
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = line.waiting.pop_front();
+        line.at_work -= usize::from(job.is_none());
+        job
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            // Whoever waits for one that panicked gets an error.
+            _ = catch_unwind(AssertUnwindSafe(job));
+        }
+    }
+}
+
+impl std::fmt::Debug for Readers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Readers")
+    }
+}
 
 /// Whether a key is that of a write under way, or of one that was cut short: `issue.json#1`.
 pub(super) fn is_cut_short(key: &str) -> bool {
@@ -50,9 +117,7 @@ pub(super) async fn shelves(
     .await
 }
 
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, ObjectError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, ObjectError> {
     let done = tokio::task::spawn_blocking(work).await;
     let done = done.map_err(|error| ObjectError::Unavailable(error.to_string()))?;
     done.map_err(|error| away(&error))
@@ -95,4 +160,27 @@ fn walk(directory: &Path, key: &str) -> io::Result<Vec<Stored>> {
 
 fn away(error: &io::Error) -> ObjectError {
     ObjectError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn few_threads_do_all_that_is_asked_for_and_outlive_a_panic() {
+        let readers = Readers::default();
+        let asked = (0..1_000).map(|n| {
+            readers.read(move || {
+                assert_ne!(n % 100, 7, "on purpose");
+                n
+            })
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        for (n, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.ok(), (n % 100 != 7).then_some(n));
+        }
+        let line = || readers.0.lock().unwrap().waiting.len();
+        assert_eq!(line(), 0);
+        assert!(readers.read(|| ()).await.is_ok());
+    }
 }

@@ -58,8 +58,8 @@ pub struct Write {
     pub content: Content,
 }
 
-/// First phase, where there are two: on each side every timeline position below its mark, in order. `placed` is where the current documents
-/// belong; a deleted issue has none.
+/// First phase, where there are two: on each side every timeline position below its mark, in order. `placed` is where
+/// the current documents belong; a deleted issue has none.
 ///
 /// Lazy, because a timeline may have thousands of events and each write is sent as soon as it is made.
 pub fn timeline_writes(marks: Marks, placed: Option<&Classified>) -> impl Iterator<Item = Write> {
@@ -72,7 +72,8 @@ pub fn timeline_writes(marks: Marks, placed: Option<&Classified>) -> impl Iterat
     })
 }
 
-/// Second phase, after the first is durable where someone may read: the issue document on each side where it is or ever was.
+/// Second phase, after the first is durable where someone may read: the issue document on each side where it is or ever
+/// was.
 #[must_use]
 pub fn issue_writes(marks: Marks, placed: Option<&Classified>) -> Vec<Write> {
     let ever_there = |side: &Side| marks.of(*side).issue;

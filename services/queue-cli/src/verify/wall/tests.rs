@@ -1,3 +1,4 @@
+use bugstream_kit::chance::Chance;
 use serde_json::json;
 
 use super::*;
@@ -112,15 +113,12 @@ fn a_leak_is_the_partners_name_outside_of_written_text() {
     }
 }
 
-/// Numbers that look random and are the same in every run (xorshift).
-struct Dice(u64);
+/// Chance that is the same in every run.
+struct Dice(Chance);
 
 impl Dice {
     fn below(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).expect("below a usize")
+        usize::try_from(self.0.bits() % sides as u64).expect("below a usize")
     }
 
     fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
@@ -239,7 +237,7 @@ impl Dice {
 fn the_archive_judges_the_same() {
     let repository = repository();
     let (wall, rules) = (Wall(&repository), bugstream_archive::Rules::from(&repository));
-    let mut dice = Dice(0x2545_F491_4F6C_DD1D);
+    let mut dice = Dice(Chance::seeded(0x2545_F491_4F6C_DD1D));
     let (mut private, mut events) = ([0, 0], [0, 0]);
     for _ in 0..6_000 {
         let (issue, timeline) = (dice.issue(), vec![dice.event(), dice.event()]);

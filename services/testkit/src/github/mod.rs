@@ -142,6 +142,8 @@ struct World {
     base_path: String,
     webhook: Option<Webhook>,
     muted: bool,
+    /// Where the simulator's clock stands, if it was told to.
+    stands_at: Option<OffsetDateTime>,
     /// How far the simulator's clock is ahead.
     ahead: Duration,
 }
@@ -159,13 +161,17 @@ impl Inner {
 
 impl World {
     /// GitHub's time.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the simulator plays another machine: its clock is not the services' clock"
-    )]
     fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() + self.ahead
+        self.stands_at.unwrap_or_else(machine_now) + self.ahead
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the simulator plays another machine: its clock is not the services' clock"
+)]
+fn machine_now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }
 
 /// A running simulator. Clones are handles to the same one; the server ends with the last of them.
@@ -337,6 +343,12 @@ impl Simulator {
     pub fn advance(&self, by: std::time::Duration) {
         self.inner.world().ahead += by;
     }
+
+    /// Stops the simulator's clock: from now on only [`Self::advance`] moves it, however long a slow machine takes. For
+    /// clients whose own clock goes on, limits then never end by themselves.
+    pub fn stop_clock(&self) {
+        self.inner.world().stands_at.get_or_insert_with(machine_now);
+    }
 }
 
 impl World {
@@ -383,6 +395,7 @@ impl World {
             base_path: options.base_path,
             webhook: options.webhook,
             muted: false,
+            stands_at: None,
             ahead: Duration::ZERO,
         })
     }

@@ -138,6 +138,7 @@ async fn a_json_web_token_is_checked_as_github_does() {
 #[tokio::test]
 async fn tokens_of_an_installation_end_and_share_a_quota() {
     let (sim, client) = with_app(App::default()).await;
+    sim.stop_clock();
     let answer = client.access_token(&jwt()).await;
     assert_eq!(answer.status, 201);
     fits("installation-token", &answer.json());

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 pub const NODE: &str = "BUGSTREAM_TEST_ELASTIC_NODE";
 
 /// How long the shards of a new index may take to start.
-const STARTING: Duration = Duration::from_secs(30);
+const STARTING: Duration = Duration::from_secs(120);
 
 /// How long one request may take: several tests share the node.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A part of the shared node: whatever has this value's prefix. Dropping it deletes those indices and templates.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 /// The variable that names the `nats-server` binary.
 pub const BINARY: &str = "BUGSTREAM_TEST_NATS_SERVER";
 
-/// How long the server may take to answer a publish by hand.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server may take to answer: its disk, or the whole machine, may stand still for seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The server. Dropping it kills the process, then deletes its folder.
 #[derive(Debug)]
@@ -77,7 +77,9 @@ impl Nats {
     /// # Panics
     /// If the server is not running.
     pub async fn jetstream(&self) -> async_nats::jetstream::Context {
-        async_nats::jetstream::new(self.client().await)
+        let mut jetstream = async_nats::jetstream::new(self.client().await);
+        jetstream.set_timeout(PATIENCE);
+        jetstream
     }
 
     /// Kills the server without warning.

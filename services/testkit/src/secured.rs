@@ -15,7 +15,7 @@ use crate::elastic::{Elastic, builder};
 use crate::wait;
 
 /// How long the server may take until it can be asked, after it said that it has started.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(180);
 
 /// A certificate authority of one's own.
 #[derive(Debug)]

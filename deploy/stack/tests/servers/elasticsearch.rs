@@ -15,7 +15,7 @@ fn an_acknowledged_document_survives_a_crash_and_the_value_ends_both_processes()
     let options = ElasticsearchOptions::new(distribution, scratch.path().join("elasticsearch"));
     let mut elasticsearch = Elasticsearch::start(options).expect("it starts");
     let document = format!("{}/crash/_doc/1", elasticsearch.url());
-    agent(Duration::from_secs(60))
+    agent(Duration::from_secs(120))
         .put(&document)
         .send_json(serde_json::json!({"kept": true}))
         .expect("acknowledged");
@@ -24,7 +24,7 @@ fn an_acknowledged_document_survives_a_crash_and_the_value_ends_both_processes()
     elasticsearch.kill9().expect("it ran");
     assert!(!server.is_alive());
     elasticsearch.restart().expect("it starts again");
-    let found = agent(Duration::from_secs(60))
+    let found = agent(Duration::from_secs(120))
         .get(&document)
         .call()
         .expect("still there");
@@ -33,7 +33,7 @@ fn an_acknowledged_document_survives_a_crash_and_the_value_ends_both_processes()
     let server = Identity::of(elasticsearch.pid().expect("a pid file")).expect("it runs again");
     drop(elasticsearch);
     // The server is a grandchild: it was killed with its group, but somebody else reaps it.
-    assert!(bugstream_stack::process::wait_until(Duration::from_secs(30), || {
+    assert!(bugstream_stack::process::wait_until(Duration::from_secs(120), || {
         !server.is_alive()
     }));
 }

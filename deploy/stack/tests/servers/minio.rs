@@ -1,6 +1,8 @@
 //! MinIO through a crash and to its end; what it stores is tested where it is used.
 
-use bugstream_stack::process::Identity;
+use std::time::Duration;
+
+use bugstream_stack::process::{Identity, wait_until};
 use bugstream_stack::provision::{self, Cache};
 use bugstream_stack::server::{Minio, MinioOptions, answers};
 
@@ -22,7 +24,9 @@ fn it_starts_again_on_the_same_port_after_a_crash_and_ends_with_its_value() {
     assert!(!first.is_alive());
     minio.restart().expect("it starts again");
     assert_eq!(minio.url(), url);
-    assert!(answers(&format!("{url}/minio/health/live")));
+    // One look waits two seconds at most.
+    let live = format!("{url}/minio/health/live");
+    assert!(wait_until(Duration::from_secs(120), || answers(&live)));
     let second = Identity::of(minio.pid()).expect("it runs");
     drop(minio);
     assert!(!second.is_alive());

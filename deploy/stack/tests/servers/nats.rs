@@ -19,7 +19,7 @@ fn start(scratch: &Scratch) -> Nats {
 fn request(nats: &Nats, subject: &str, payload: &str) -> String {
     let stream = TcpStream::connect(("127.0.0.1", nats.port())).expect("it accepts clients");
     stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
+        .set_read_timeout(Some(Duration::from_secs(120)))
         .expect("a timeout can be set");
     let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
     let connect = "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB reply 1\r\n";

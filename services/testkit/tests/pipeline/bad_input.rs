@@ -216,8 +216,7 @@ async fn what_is_no_json_no_array_or_from_a_newer_contract_is_put_aside_with_the
     .await;
     download(&stage, 103, "[]", "[]").await;
     from_the_future(&stage, 104).await;
-    let made = stage.github.edit(2, [Edit::Title("Right behind them".to_owned())]);
-    made.await.unwrap();
+    stage.edit(2, [Edit::Title("Right behind them".to_owned())]).await;
     stage.titled(2, "Right behind them").await;
     wait::until_true("each is a dead letter", SOON, async || stage.dead_letters().await == 4).await;
     stage.drained().await;
@@ -261,7 +260,7 @@ async fn a_page_of_a_proxy_in_the_place_of_elasticsearch_is_waited_for_and_nothi
     for status in [200, 400, 403, 404, 502] {
         door.page(Some(status));
         let title = format!("Edited while the proxy says {status}");
-        stage.github.edit(3, [Edit::Title(title.clone())]).await.unwrap();
+        stage.edit(3, [Edit::Title(title.clone())]).await;
         says(&stage, &format!("a page (HTML) with status {status}")).await;
         let told = stage.queue_cli_output(&["verify"]).await;
         let told = String::from_utf8_lossy(&told.stderr).into_owned();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bugstream_kit::broker::Broker;
 use bugstream_kit::chance::Chance;
 use bugstream_kit::clock::Clock;
 use bugstream_kit::config::{self, Settings};
@@ -19,12 +18,14 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
+use crate::stage::observer;
+
 /// How many megabytes, where somebody wants to see more than the usual.
 const MEGABYTES: &str = "BUGSTREAM_TEST_TIMELINE_MB";
 /// An event's share of a megabyte.
 const IN_A_MEGABYTE: usize = 50;
 /// A busy machine and a program without optimisation take their time.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(300);
 
 fn configuration(nats: &Nats, elastic: &Elastic, folder: &std::path::Path) -> String {
     format!(
@@ -82,9 +83,7 @@ async fn a_timeline_of_many_megabytes_is_indexed_whole_in_memory_that_its_size_b
     std::fs::write(&file, configuration(&nats, &elastic, folder.path())).unwrap();
     let settings = Settings::load(Some(&file), |_| None, &[]).unwrap();
     let objects = Objects::open(&config::ObjectStore::read(&settings).unwrap()).unwrap();
-    let broker = Broker::connect_once(&config::Nats::read(&settings).unwrap(), "test")
-        .await
-        .unwrap();
+    let broker = observer(&config::Nats::read(&settings).unwrap()).await;
     let log = Log::new(broker.jetstream.clone(), Clock::system());
     let repository: RepoName = "a/b".parse().unwrap();
     let events = megabytes * IN_A_MEGABYTE;

@@ -142,8 +142,7 @@ async fn the_least_privileges_do_and_nodes_may_be_away(secured: &Secured) {
         proxy.set(Mode::Refuse);
         proxy.cut();
     }
-    let edit = stage.github.edit(3, [Change::Title("Both are away".to_owned())]);
-    edit.await.unwrap();
+    stage.edit(3, [Change::Title("Both are away".to_owned())]).await;
     wait::until_true("the indexer says that it cannot be reached", SOON, async || {
         let away = stage.indexer.away().await;
         away.get("elasticsearch")
@@ -184,8 +183,7 @@ async fn analysts_see_what_they_may(stage: &Stage, secured: &Secured) {
 }
 
 async fn edited(stage: &Stage, title: &str) {
-    let edit = stage.github.edit(3, [Change::Title(title.to_owned())]);
-    edit.await.unwrap();
+    stage.edit(3, [Change::Title(title.to_owned())]).await;
     stage.titled(3, title).await;
     stage.drained().await;
 }

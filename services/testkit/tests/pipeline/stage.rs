@@ -15,15 +15,17 @@ use bugstream_kit::objects::Objects;
 use bugstream_kit::service::Context;
 use bugstream_proto::{ObjectKey, RepoName, topology};
 use bugstream_testkit::elastic::Elastic;
-use bugstream_testkit::github::{Options, Simulator, Webhook};
+use bugstream_testkit::github::{Change, Delivery, Options, Simulator, Webhook};
 use bugstream_testkit::minio::{Bucket, Minio};
 use bugstream_testkit::nats::Nats;
-use bugstream_testkit::wait;
+use bugstream_testkit::{rig, wait};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// How long anything may take here. Debounces are a second; a busy machine takes its time.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(180);
+/// For a test that counts requests to GitHub, as [`Play::extra`]: nothing but what was asked for is downloaded.
+pub(crate) const ONLY_WHEN_ASKED: &str = "sweep_interval_s = 0\ndeliveries_interval_s = 0\naudit_round_s = 0\n";
 /// The webhook's secret.
 pub(crate) const SECRET: &str = "it is a secret to everybody";
 
@@ -52,7 +54,7 @@ pub(crate) struct Play {
     pub(crate) store: Store,
     /// The clock of every service.
     pub(crate) clock: Clock,
-    /// More tables for the configuration file.
+    /// More lines for `[downloader]`, and tables behind it.
     pub(crate) extra: String,
 }
 
@@ -122,8 +124,7 @@ impl Stage {
         std::fs::write(&config, configuration(&play, &nats, &elastic, keys, &github, &store)).unwrap();
         let settings = settings(&config);
         let objects = Objects::open(&config::ObjectStore::read(&settings).unwrap()).unwrap();
-        let nats_config = config::Nats::read(&settings).unwrap();
-        let broker = Broker::connect_once(&nats_config, "test").await.unwrap();
+        let broker = observer(&config::Nats::read(&settings).unwrap()).await;
         let repo: RepoName = github.repository().parse().unwrap();
         let http = reqwest::Client::new();
         let (services, stops) = (JoinSet::new(), Vec::new());
@@ -227,6 +228,21 @@ impl Stage {
             ended
                 .expect("no service panicked")
                 .expect("no service ended with an error");
+        }
+    }
+
+    /// Edits an issue; returns when the receiver has taken every webhook of it.
+    pub(crate) async fn edit(&self, number: u64, changes: impl IntoIterator<Item = Change>) {
+        let deliveries = self.github.edit(number, changes).await.unwrap();
+        self.taken(&deliveries).await;
+    }
+
+    /// Presses GitHub's redelivery button for what the receiver did not take: it answers 503, and GitHub gives up, where
+    /// the machine stands still for seconds.
+    pub(crate) async fn taken(&self, deliveries: &[Delivery]) {
+        for delivery in deliveries {
+            let taken = delivery.status == Some(202) || rig::deliver(&self.github, delivery, SOON).await;
+            assert!(taken, "{} {} is not taken", delivery.event, delivery.action);
         }
     }
 
@@ -334,15 +350,28 @@ impl Stage {
     }
 
     /// Waits until no request waits or is scheduled and every event is indexed.
+    ///
+    /// The queues are asked one after another, and work goes from each to each: so all of them must have been empty twice
+    /// with nothing published in between.
     pub(crate) async fn drained(&self) {
-        wait::until_true("every queue is empty", SOON, || async { self.pending().await == 0 }).await;
+        let mut before = self.pending().await;
+        wait::until_true("every queue is empty", SOON, async || {
+            let now = self.pending().await;
+            let before = std::mem::replace(&mut before, now);
+            before == now && now.0 == 0
+        })
+        .await;
     }
 
-    async fn pending(&self) -> u64 {
+    /// How many messages wait, and how many were ever published to each stream.
+    async fn pending(&self) -> (u64, [u64; 3]) {
         let js = &self.broker.jetstream;
-        let mut pending = 0;
-        for stream in [topology::DOWNLOADS, topology::INDEXING] {
-            pending += js.get_stream(stream).await.unwrap().cached_info().state.messages;
+        let (mut pending, mut published) = (0, [0; 3]);
+        let streams = [topology::DOWNLOADS, topology::INDEXING, topology::ISSUES];
+        for (stream, published) in streams.into_iter().zip(&mut published) {
+            let state = js.get_stream(stream).await.unwrap().cached_info().state.clone();
+            *published = state.last_sequence;
+            pending += if stream == topology::ISSUES { 0 } else { state.messages };
         }
         let indexer = topology::INDEXER;
         let info = js
@@ -352,7 +381,7 @@ impl Stage {
             .consumer_info(indexer.name)
             .await
             .unwrap();
-        pending + info.num_pending + info.num_ack_pending as u64
+        (pending + info.num_pending + info.num_ack_pending as u64, published)
     }
 
     /// How many messages of a consumer were delivered more than once and are not done yet.
@@ -401,6 +430,14 @@ impl<const N: usize> ConcatLen for [BTreeMap<String, Value>; N] {
     fn concat_len(self) -> usize {
         self.iter().map(BTreeMap::len).sum()
     }
+}
+
+/// A connection of the test's own, once the server has taken the streams; it is more patient than the services'.
+pub(crate) async fn observer(config: &config::Nats) -> Broker {
+    let connect = async || Broker::connect_once(config, "test").await.ok();
+    let mut broker = wait::until("the broker takes the streams", SOON, connect).await;
+    broker.jetstream.set_timeout(SOON);
+    broker
 }
 
 fn settings(config: &std::path::Path) -> Settings {

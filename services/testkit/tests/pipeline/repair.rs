@@ -1,14 +1,16 @@
 //! Elasticsearch can be thrown away: what was dropped or deleted by hand comes back from log and objects alone.
 
-use std::time::Duration;
-
 use bugstream_testkit::wait;
 
-use crate::stage::{Play, SOON, Stage};
+use crate::stage::{ONLY_WHEN_ASKED, Play, SOON, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_indices_come_back_without_a_request_to_github() {
-    let stage = Stage::set(Play::default()).await;
+    let stage = Stage::set(Play {
+        extra: ONLY_WHEN_ASKED.to_owned(),
+        ..Play::default()
+    })
+    .await;
     stage.queue_cli(&["add-range", "download", "1", "20"]).await;
     for number in stage.github.numbers() {
         stage.equals_github(number).await;
@@ -33,7 +35,11 @@ async fn dropped_indices_come_back_without_a_request_to_github() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_deleted_by_hand_come_back_without_a_request_to_github() {
-    let stage = Stage::set(Play::default()).await;
+    let stage = Stage::set(Play {
+        extra: ONLY_WHEN_ASKED.to_owned(),
+        ..Play::default()
+    })
+    .await;
     stage.queue_cli(&["add", "download", "1"]).await;
     stage.equals_github(1).await;
     stage.drained().await;
@@ -44,7 +50,7 @@ async fn documents_deleted_by_hand_come_back_without_a_request_to_github() {
     ] {
         delete_by_hand(&stage, kind, &id).await;
     }
-    wait::until_true("the documents are gone", Duration::from_secs(10), || async {
+    wait::until_true("the documents are gone", SOON, || async {
         stage.documents("issues", 1).await.is_empty() && stage.difference(1).await.is_some()
     })
     .await;

@@ -16,8 +16,9 @@ use crate::stage::{Play, SOON, Stage};
 
 const DAY: time::Duration = time::Duration::days(1);
 const HOUR: time::Duration = time::Duration::hours(1);
-/// The consumers look for schedules that are too far ahead every half minute, and leave young ones alone.
-const TWO_LOOKS: Duration = Duration::from_secs(180);
+/// The consumers look for schedules that are too far ahead every half minute, less often where a look takes long, and
+/// leave young ones alone.
+const TWO_LOOKS: Duration = Duration::from_secs(600);
 
 async fn mirrored(clock: &Clock) -> Stage {
     let play = Play {
@@ -43,8 +44,7 @@ async fn revisions(stage: &Stage) -> BTreeMap<u64, u64> {
 
 async fn edit(stage: &Stage, numbers: std::ops::RangeInclusive<u64>, title: &str) {
     for number in numbers {
-        let made = stage.github.edit(number, [Change::Title(title.to_owned())]).await;
-        assert!(made.unwrap().iter().all(|delivery| delivery.status == Some(202)));
+        stage.edit(number, [Change::Title(title.to_owned())]).await;
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_clock_that_steps_a_day_ahead_and_back_loses_nothing_and_stops_nothing
     wait::until_true("what was scheduled for tomorrow comes", TWO_LOOKS, fired).await;
     titled(&stage, 4..=6, "Scheduled for tomorrow").await;
     let deleted = async || stage.issue_document(8).await.is_none();
-    wait::until_true("the deletion is confirmed", SOON, deleted).await;
+    wait::until_true("the deletion is confirmed", TWO_LOOKS, deleted).await;
     stage.github.mute_webhooks(false);
     edit(&stage, 1..=7, "After the step back").await;
     titled(&stage, 1..=7, "After the step back").await;

@@ -15,10 +15,16 @@ use rustix::process::Signal;
 use tokio::process::{Child, Command};
 
 /// How long a service may take until it is ready; the parts that it needs may have to start first.
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(240);
 
-/// How long a polite stop may take: the services' own drain, and a little.
-const STOP: Duration = Duration::from_secs(40);
+/// How long a polite stop may take: the services' own drain, and as much as a busy machine may add.
+const STOP: Duration = Duration::from_secs(120);
+
+/// How long one answer of `/readyz` may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a process may take to stand still once it was told to: as long as its threads get no turn.
+const STILL: Duration = Duration::from_secs(60);
 
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -111,26 +117,17 @@ impl Service {
     /// # Errors
     /// It ended, or is not ready in time, with the end of its log.
     pub async fn ready(&mut self) -> anyhow::Result<()> {
-        crate::install_tls();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(5))
-            .build()?;
-        let url = format!("http://{}/readyz", self.address());
         let begin = Instant::now();
         loop {
-            if client
-                .get(&url)
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status().is_success())
-            {
+            // Before the look, so that there is one after the deadline, however long this thread stood still.
+            let over = begin.elapsed() > START;
+            if self.readiness().await.is_some_and(|(status, _)| status == 200) {
                 return Ok(());
             }
             if self.has_ended() {
                 bail!("{} ended; {}", self.launch.name, log_tail(&self.launch.log));
             }
-            if begin.elapsed() > START {
+            if over {
                 bail!(
                     "{} does not get ready; {}",
                     self.launch.name,
@@ -143,7 +140,11 @@ impl Service {
 
     /// What `/readyz` answers, status and body; none if nothing answers.
     pub async fn readiness(&self) -> Option<(u16, String)> {
-        let answer = reqwest::get(format!("http://{}/readyz", self.address())).await.ok()?;
+        crate::install_tls();
+        // A connection of its own: one that was kept may be to a process that is no more.
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build().ok()?;
+        let url = format!("http://{}/readyz", self.address());
+        let answer = client.get(url).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
@@ -163,9 +164,15 @@ impl Service {
         }
     }
 
-    /// Freezes it (SIGSTOP): to others it looks alive and says nothing.
+    /// Freezes it (SIGSTOP): to others it looks alive and says nothing. None of its threads does anything any more when
+    /// this returns.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let begin = Instant::now();
+        // Under a millisecond, unless the machine is busy.
+        while self.pid().is_some_and(|pid| !stands_still(pid)) && begin.elapsed() < STILL {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets it go on (SIGCONT), as if no time had passed for it.
@@ -247,6 +254,18 @@ impl Service {
         }
         command
     }
+}
+
+/// Whether every thread of a process is stopped or gone (`State` of proc_pid_status(5)); also if there is no such process.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    threads.flatten().all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_none_or(|state| state.trim_start().starts_with(['T', 'Z', 'X']))
+    })
 }
 
 /// The most memory that a process ever had resident, in bytes (`VmHWM` of proc_pid_status(5)).

@@ -10,8 +10,8 @@ use bugstream_proto::header;
 use bugstream_proto::topology::{self, ConsumerSpec};
 use futures_util::TryStreamExt as _;
 
-/// How long one look may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one look may take: longer than a busy machine lets the broker stand still.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// As many messages are named at most.
 const NAMED: usize = 20;
@@ -31,10 +31,14 @@ impl Queues {
 
     /// What is still to be done: every request in a queue, due or scheduled, and events that are not indexed; none if the
     /// broker does not say.
+    ///
+    /// Work moves from the requests to the log, and back where an event is scheduled to be indexed again. So the requests are
+    /// looked at before and after the log: what moves between two looks is seen by one of them.
     pub async fn waiting(&self) -> Option<u64> {
-        let subjects = self.subjects().await?;
+        let before = self.subjects().await?.len();
         let indexer = self.consumer(topology::INDEXER).await?;
-        Some(subjects.len() as u64 + indexer.num_pending + indexer.num_ack_pending as u64)
+        let after = self.subjects().await?.len();
+        Some(before.max(after) as u64 + indexer.num_pending + indexer.num_ack_pending as u64)
     }
 
     /// What the broker knows of a consumer; none if it does not say.

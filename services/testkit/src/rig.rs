@@ -31,8 +31,8 @@ use crate::queues::Queues;
 /// The webhook's secret.
 pub const SECRET: &str = "it is a secret to everybody";
 
-/// How long the observer waits for one answer of a broker that may be dying.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the observer waits for one answer of a broker that may be dying, or may stand still on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,7 +170,7 @@ impl Rig {
         let config = dir.path().join("bugstream.toml");
         let objects = plan.objects.clone().unwrap_or_else(|| dir.path().join("objects"));
         std::fs::write(&config, configuration(&plan, &nats, &elastic, &github, &objects))?;
-        let jetstream = jetstream::new(async_nats::connect(nats.url()).await?);
+        let jetstream = nats.jetstream().await;
         let mut rig = Self {
             repository: github.repository(),
             github,
@@ -301,8 +301,11 @@ impl Rig {
 
     /// How many events the log has; none if the broker does not say.
     pub async fn events(&self) -> Option<u64> {
-        let stream = self.jetstream.get_stream(topology::ISSUES).await.ok()?;
-        Some(stream.cached_info().state.messages)
+        let look = async {
+            let stream = self.jetstream.get_stream(topology::ISSUES).await.ok()?;
+            Some(stream.cached_info().state.messages)
+        };
+        tokio::time::timeout(PATIENCE, look).await.ok().flatten()
     }
 
     /// Publishes an empty message by hand and waits until the broker has it.

@@ -12,10 +12,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn until<T>(what: &str, deadline: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
+        // Before the look, so that there is one after the deadline, however long this thread stood still.
+        let over = begin.elapsed() >= deadline;
         if let Some(found) = look().await {
             return found;
         }
-        assert!(begin.elapsed() < deadline, "waited {deadline:?} in vain: {what}");
+        assert!(!over, "waited {deadline:?} in vain: {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

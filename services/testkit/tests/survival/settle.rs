@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use bugstream_testkit::rig::Rig;
+use bugstream_testkit::github::{Delivery, Simulator};
+use bugstream_testkit::rig::{self, Rig};
 
-/// How long anything may take: a killed worker's messages come back after thirty seconds.
-pub(crate) const LONG: Duration = Duration::from_secs(180);
+/// How long anything may take: a killed worker's messages come back after thirty seconds, and the machine may be busy with
+/// something else for as long.
+pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 /// Downloads every issue there is.
 pub(crate) async fn mirror_everything(rig: &Rig) {
@@ -16,13 +18,28 @@ pub(crate) async fn mirror_everything(rig: &Rig) {
     assert_eq!(rig.verify().await.unwrap(), Vec::<String>::new());
 }
 
+/// Presses GitHub's redelivery button for what the receiver did not take, until it has. Nothing else is wrong with that:
+/// it may be away, or too slow for the ten seconds that GitHub waits.
+pub(crate) async fn taken(github: &Simulator, deliveries: Vec<Delivery>) {
+    for delivery in deliveries {
+        let (status, action) = (delivery.status, &delivery.action);
+        assert!(matches!(status, Some(202 | 503) | None), "{action}: {status:?}");
+        let taken = status == Some(202) || rig::deliver(github, &delivery, LONG).await;
+        assert!(taken, "{action} is never taken");
+    }
+}
+
 /// Waits until nothing waits; longer where there is more to be done than usual.
 pub(crate) async fn drained(rig: &Rig) {
     let thousands = rig.github.numbers().len() / 1_000;
     let patience = LONG * u32::try_from(1 + thousands).unwrap();
     let deadline = tokio::time::Instant::now() + patience;
-    while rig.waiting().await != Some(0) {
+    loop {
+        // Before the look, so that there is one after the deadline, however long this thread stood still.
         let over = tokio::time::Instant::now() > deadline;
+        if rig.waiting().await == Some(0) {
+            return;
+        }
         assert!(
             !over,
             "after {patience:?} there still waits {}",

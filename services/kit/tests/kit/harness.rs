@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::stream::Stream;
 use bugstream_kit::broker::Broker;
 use bugstream_kit::config;
@@ -19,8 +20,12 @@ use futures_util::TryStreamExt;
 use prost::Message;
 use tokio::task::JoinSet;
 
-/// Longer than anything should take on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// Longer than anything should take on a busy machine that stands still now and then.
+pub(crate) const SOON: Duration = Duration::from_secs(120);
+
+/// How long the test's own questions to the broker may take. The services' five seconds would end a test in which the
+/// server merely stood still.
+const ANSWER: Duration = Duration::from_secs(30);
 
 pub(crate) fn issue(number: u64) -> IssueId {
     RepoName::new("a", "b")
@@ -44,6 +49,8 @@ pub(crate) struct Bench {
     pub(crate) nats: Nats,
     pub(crate) broker: Broker,
     pub(crate) context: Context,
+    /// As patient as a test.
+    looking: jetstream::Context,
 }
 
 impl Bench {
@@ -51,7 +58,15 @@ impl Bench {
         let nats = Nats::start().await;
         let context = Context::new("test-service");
         let broker = Broker::connect(&config(&nats), &context).await.expect("it connects");
-        Self { nats, broker, context }
+        let looking = jetstream::ContextBuilder::new()
+            .timeout(ANSWER)
+            .build(broker.client.clone());
+        Self {
+            nats,
+            broker,
+            context,
+            looking,
+        }
     }
 
     pub(crate) fn requests(&self) -> Requests {
@@ -63,11 +78,7 @@ impl Bench {
     }
 
     pub(crate) async fn stream(&self, name: &str) -> Stream {
-        self.broker
-            .jetstream
-            .get_stream(name)
-            .await
-            .expect("the stream is there")
+        self.looking.get_stream(name).await.expect("the stream is there")
     }
 
     /// What lies in a stream, by subject.
@@ -115,6 +126,14 @@ impl Bench {
             (letters.len() >= count).then_some(letters)
         })
         .await
+    }
+
+    /// Waits until every part answers. One look is not enough: a probe gives a server that stands still two seconds.
+    pub(crate) async fn ready(&self) {
+        wait::until_true("every part answers", SOON, || async {
+            self.context.health.away().await.is_empty()
+        })
+        .await;
     }
 
     /// Runs a loop whose handler is `act`.

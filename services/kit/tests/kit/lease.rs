@@ -9,12 +9,15 @@ use bugstream_proto::topology::{ConsumerSpec, DOWNLOADER_LIVE, DOWNLOADS};
 
 use crate::harness::{Bench, SOON, cause, issue, options};
 
-/// Short, so that a test can outlast it.
-const ACK_WAIT: Duration = Duration::from_secs(2);
+/// Short, so that a test can outlast it; and long enough that a lease outlasts a machine that stands still for seconds.
+const ACK_WAIT: Duration = Duration::from_secs(9);
 
-fn short(longest_lease: Duration) -> Options {
+/// Where the lease is to be lost.
+const SHORT: Duration = Duration::from_secs(2);
+
+fn short(ack_wait: Duration, longest_lease: Duration) -> Options {
     let spec = ConsumerSpec {
-        ack_wait: ACK_WAIT,
+        ack_wait,
         ..DOWNLOADER_LIVE
     };
     Options {
@@ -29,10 +32,10 @@ async fn long_work_keeps_its_message_by_reporting_progress() {
     bench.requests().download(&issue(1), cause()).await.expect("stored");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let seen_by = Arc::clone(&seen);
-    let working = bench.work(short(SOON), move |message, lease| {
+    let working = bench.work(short(ACK_WAIT, SOON), move |message, lease| {
         let seen = Arc::clone(&seen_by);
         async move {
-            tokio::time::sleep(ACK_WAIT * 3).await;
+            tokio::time::sleep(ACK_WAIT * 2).await;
             let mut seen = seen.lock().expect("no panic");
             seen.push((message.deliveries, lease.check()));
             Outcome::Done
@@ -50,11 +53,12 @@ async fn work_beyond_its_longest_time_is_dropped_before_another_gets_the_message
     let dropped = Arc::new(AtomicBool::new(false));
     let (flag, second) = (Arc::clone(&dropped), Arc::new(Mutex::new(None)));
     let found = Arc::clone(&second);
-    let working = bench.work(short(ACK_WAIT), move |message, lease| {
+    let working = bench.work(short(SHORT, SHORT), move |message, lease| {
         let (flag, found) = (Arc::clone(&flag), Arc::clone(&found));
         async move {
             if message.deliveries > 1 {
-                *found.lock().expect("no panic") = Some((flag.load(Ordering::SeqCst), message.attempts));
+                let mut found = found.lock().expect("no panic");
+                found.get_or_insert((flag.load(Ordering::SeqCst), message.attempts));
                 return Outcome::Done;
             }
             let _guard = Guard(flag);

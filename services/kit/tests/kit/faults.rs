@@ -10,6 +10,7 @@ use bugstream_kit::consume::{Options, Outcome};
 use bugstream_kit::publish::PublishError;
 use bugstream_proto::topology::{ConsumerSpec, DOWNLOADER_LIVE, DOWNLOADS};
 use bugstream_testkit::wait;
+use tokio::sync::Semaphore;
 
 use crate::harness::{Bench, SOON, cause, issue, options};
 
@@ -66,18 +67,22 @@ async fn a_server_killed_in_the_middle_loses_nothing() {
         ack_wait: Duration::from_secs(3),
         ..DOWNLOADER_LIVE
     };
+    // Half of them may be done before the kill, however fast they come; the slots are all taken then.
+    let gate = Arc::new(Semaphore::new(200));
+    let open = Arc::clone(&gate);
     let working = bench.work(options(spec, 8), move |message, _| {
-        let seen = Arc::clone(&seen);
+        let (seen, gate) = (Arc::clone(&seen), Arc::clone(&open));
         async move {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            gate.acquire().await.expect("never closed").forget();
             seen.lock().expect("no panic").insert(message.issue().number());
             Outcome::Done
         }
     });
     let so_far = || handled.lock().expect("no panic").len() as u64;
-    wait::until_true("it is in the middle", SOON, || async { so_far() > 50 }).await;
+    wait::until_true("it is in the middle", SOON, || async { gate.available_permits() == 0 }).await;
     bench.nats.kill9();
     assert!(so_far() < total, "there is something left to lose");
+    gate.add_permits(1_000_000);
     bench.nats.restart().await;
     wait::until_true("every one was handled", SOON, || async { so_far() == total }).await;
     bench.wait_until_empty(DOWNLOADS, SOON).await;
@@ -109,6 +114,8 @@ async fn a_request_that_the_server_lost_sight_of_is_published_again() {
     // What a kill -9 leaves at times: the message is there, and the consumer counts it as acked.
     let reset = stream.reset_consumer(DOWNLOADER_LIVE.name, Some(last + 1)).await;
     reset.expect("the consumer begins after it");
+    // Before anybody looks: what the server knows of is no ghost, and comes first.
+    bench.requests().download(&issue(2), cause()).await.expect("stored");
     let handled = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&handled);
     let options = Options {
@@ -119,7 +126,6 @@ async fn a_request_that_the_server_lost_sight_of_is_published_again() {
         seen.lock().expect("no panic").push(message.issue().number());
         async { Outcome::Done }
     });
-    bench.requests().download(&issue(2), cause()).await.expect("stored");
     bench.wait_until_empty(DOWNLOADS, SOON).await;
     assert_eq!(
         *handled.lock().expect("no panic"),

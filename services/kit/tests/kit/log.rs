@@ -118,6 +118,7 @@ async fn what_is_no_event_is_named_and_does_not_pass_for_one() {
         .publish_by_hand("issue.a.b.1", "garbage")
         .await
         .expect("sent");
+    bench.wait_for_messages(topology::ISSUES, 1).await;
     let unreadable = bench.log().newest(&issue(1)).await;
     assert!(
         matches!(unreadable, Err(LogError::Unreadable { sequence: 1, .. })),

@@ -20,15 +20,21 @@ pub mod replay;
 mod report;
 pub mod webhooks;
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use async_nats::jetstream;
 
 use crate::nonce;
 
+/// How long JetStream may take for one answer: a machine that stands still for seconds is slow, not broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// JetStream over a connection of its own, with every stream and consumer of the contract.
 async fn prepared(nats_url: &str) -> anyhow::Result<jetstream::Context> {
     let client = async_nats::connect(nats_url).await.context("cannot connect to NATS")?;
-    let jetstream = jetstream::new(client.clone());
+    let mut jetstream = jetstream::new(client.clone());
+    jetstream.set_timeout(PATIENCE);
     let made = bugstream_proto::reconcile::reconcile(&client, &jetstream, 1).await;
     made.context("cannot make the streams")?;
     Ok(jetstream)

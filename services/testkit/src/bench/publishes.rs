@@ -17,6 +17,7 @@ use prost::Message as _;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
+use super::PATIENCE;
 use super::bodies::REPOSITORY;
 use super::load::finish;
 
@@ -48,9 +49,9 @@ pub(super) struct Publishes {
 impl Publishes {
     pub(super) async fn connect(nats_url: &str) -> anyhow::Result<Self> {
         let client = async_nats::connect(nats_url).await.context("cannot connect to NATS")?;
-        Ok(Self {
-            jetstream: jetstream::new(client),
-        })
+        let mut jetstream = jetstream::new(client);
+        jetstream.set_timeout(PATIENCE);
+        Ok(Self { jetstream })
     }
 
     /// Publishes both messages of a webhook for each issue, this many webhooks at the same time; how long it took.

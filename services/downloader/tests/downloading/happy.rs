@@ -15,7 +15,9 @@ async fn an_empty_message_by_hand_downloads_an_issue_byte_for_byte() {
     );
     stage.github.put_raw(77, json, timeline).await.unwrap();
 
-    let event = stage.download(77).await;
+    let by_hand = stage.nats.publish_by_hand("download.bugstream-demo.web-bugs.77", "");
+    by_hand.await.expect("the server reads it");
+    let event = stage.event_after(77, 0).await;
     let stored = downloaded(&event);
     assert_eq!(stage.objects.get(&stored.issue).await.unwrap(), json);
     assert_eq!(stage.objects.get(&stored.timeline).await.unwrap(), timeline);
@@ -144,19 +146,20 @@ async fn both_lanes_are_worked() {
 #[tokio::test]
 async fn a_deadline_that_was_met_does_not_fire() {
     let stage = Stage::set().await;
-    let downloader = stage.start();
     let now = bugstream_kit::clock::Clock::system().now();
     let cause = v1::Cause::new(v1::Reason::Manual, now);
-    let soon = now + std::time::Duration::from_secs(8);
-    for number in [1, 2] {
-        stage
-            .requests
-            .deadline(&issue(number), cause.clone(), soon)
-            .await
-            .unwrap();
-    }
+    // Before anybody works: what fires while the test sets its stage cannot be met any more. A day away, so that however
+    // long the download takes its deadline is met.
+    let deadline = async |number, seconds| {
+        let at = now + std::time::Duration::from_secs(seconds);
+        let stored = stage.requests.deadline(&issue(number), cause.clone(), at).await;
+        stored.expect("the server takes it")
+    };
+    deadline(1, 24 * 60 * 60).await;
+    let downloader = stage.start();
     stage.download(1).await;
-    assert_eq!(stage.waiting(Verb::Deadline).await, 1, "the other one waits");
+    assert_eq!(stage.waiting(Verb::Deadline).await, 0, "what was met is taken back");
+    deadline(2, 2).await;
     stage.event_after(2, 0).await;
     stage.idle().await;
     assert_eq!(stage.github.requests().count(Route::Issue, 2), 1, "the other one fired");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::stream::Stream;
 use bugstream_downloader::{Config, Freshness, run};
 use bugstream_kit::broker::Broker;
@@ -20,8 +21,13 @@ use bugstream_testkit::wait;
 use prost::Message as _;
 use tokio::task::JoinSet;
 
-/// Longer than anything here takes on a busy machine, the ten seconds of a lease that nobody gives back included.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything here takes on a busy machine that stands still now and then, the ten seconds of a lease that
+/// nobody gives back included.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long the test's own questions to the broker may take. The services' five seconds would end a test in which the
+/// server merely stood still.
+const ANSWER: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stage {
     pub(crate) nats: Nats,
@@ -92,7 +98,10 @@ impl Stage {
             url: nats.url(),
             ..config::Nats::default()
         };
-        let broker = Broker::connect_once(&section, "test").await.expect("the server is up");
+        let mut broker = Broker::connect_once(&section, "test").await.expect("the server is up");
+        broker.jetstream = jetstream::ContextBuilder::new()
+            .timeout(ANSWER)
+            .build(broker.client.clone());
         let store = config::ObjectStore {
             url: url_of(&folder),
             compression: config::Compression::None,
@@ -147,19 +156,26 @@ impl Stage {
     }
 
     pub(crate) fn start_with(&self, config: Config) -> Running {
-        let context = Context::new("downloader");
+        Self::start_in(config, Context::new("downloader"))
+    }
+
+    pub(crate) fn start_in(config: Config, context: Context) -> Running {
         let mut task = JoinSet::new();
         task.spawn(run(config, context.clone()));
         Running { context, task }
     }
 
-    /// As `nats pub` does.
+    /// The message of `nats pub`, which lies in its stream when this returns: without a PubAck the server may have read
+    /// it and not stored it yet, and whoever looks then finds nothing to wait for.
+    pub(crate) async fn publish(&self, subject: &str, payload: &'static str) {
+        let sent = self.broker.jetstream.publish(subject.to_owned(), payload.into()).await;
+        sent.expect("it is sent").await.expect("it is stored");
+    }
+
+    /// Queues an issue by hand.
     pub(crate) async fn queue(&self, number: u64) {
         let subject = format!("download.bugstream-demo.web-bugs.{number}");
-        self.nats
-            .publish_by_hand(&subject, "")
-            .await
-            .expect("the server takes it");
+        self.publish(&subject, "").await;
     }
 
     /// As the receiver does for a delivery that does not wait.

@@ -14,10 +14,7 @@ use crate::stage::{PATIENCE, Stage};
 impl Stage {
     async fn sweep_now(&self) {
         let subject = Task::Sweep.due(&repo()).to_string();
-        self.nats
-            .publish_by_hand(&subject, "")
-            .await
-            .expect("the server takes it");
+        self.publish(&subject, "").await;
     }
 
     /// Waits until a sweep that begins after this call has ended.
@@ -168,11 +165,7 @@ async fn what_is_no_task_becomes_a_dead_letter_and_an_empty_one_is_done_at_once(
     let (stage, config) = set(Options::default()).await;
     let hourly = with(&config, |layers| layers.sweep = Some(Duration::from_secs(3_600)));
     let downloader = stage.start_with(hourly);
-    stage
-        .nats
-        .publish_by_hand("task.dance.bugstream-demo.web-bugs", "")
-        .await
-        .unwrap();
+    stage.publish("task.dance.bugstream-demo.web-bugs", "").await;
     let letter = stage.dead_letter().await;
     assert!(letter.reason.contains("write task.<sweep|audit|"), "{}", letter.reason);
     stage.sweep_now().await;

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bugstream_downloader::Config;
+use bugstream_kit::clock::Clock;
 use bugstream_kit::deletions::Stage as Held;
 use bugstream_kit::log::Logged;
+use bugstream_kit::service::Context;
 use bugstream_proto::v1::Confirmation;
-use bugstream_proto::{Nonce, Part, Verb};
+use bugstream_proto::{Lane, Nonce, Part, Verb};
 use bugstream_testkit::github::{Change, Fault, FaultRule, Route};
 use bugstream_testkit::wait;
 use bytes::Bytes;
@@ -20,6 +22,15 @@ async fn held(stage: &Stage, number: u64, held: Option<Held>) {
         evidence.expect("the bucket answers").map(|evidence| evidence.stage) == held
     })
     .await;
+}
+
+/// Lets the next answer with issue 1 be this one and none come after it until the faults are cleared, so that the second
+/// look is never over before the test has looked at the first.
+fn answers_once(stage: &Stage, fault: Fault) {
+    for (times, fault) in [(1, fault), (1_000_000, Fault::Status(503))] {
+        let rule = FaultRule::next(times, fault).issue(1).route(Route::Issue);
+        stage.github.fault(rule);
+    }
 }
 
 async fn buried(stage: &Stage, number: u64, before: &Logged, confirmation: Confirmation) -> Logged {
@@ -54,8 +65,18 @@ async fn a_signed_webhook_and_github_together_delete_at_once() {
 
 #[tokio::test]
 async fn without_a_webhook_a_second_look_after_the_delay_decides() {
+    // Real time alone never gets there, however long the test stands still.
+    let delay = Duration::from_secs(3600);
     let stage = Stage::set().await;
-    let downloader = stage.start();
+    let config = Config {
+        confirm_delay: delay,
+        ..stage.config()
+    };
+    let context = Context {
+        clock: Clock::stepping(),
+        ..Context::new("downloader")
+    };
+    let downloader = Stage::start_in(config, context);
     let before = stage.download(1).await;
     stage.download(2).await;
     stage.github.hide(1).await.unwrap();
@@ -70,9 +91,16 @@ async fn without_a_webhook_a_second_look_after_the_delay_decides() {
     assert_eq!(stage.newest(1).await.unwrap(), before, "one answer is not enough");
     stage.ask(1).await;
     assert_eq!(stage.newest(1).await.unwrap(), before, "nor are two at once");
+    assert_eq!(
+        stage.waiting(Verb::Retry(Lane::Download)).await,
+        1,
+        "a look is scheduled"
+    );
 
+    downloader.context.clock.advance(delay);
+    stage.queue(1).await;
     let event = buried(&stage, 1, &before, Confirmation::SecondLook).await;
-    assert!(event.event.occurred_at - seen.first_seen >= stage.config().confirm_delay);
+    assert!(event.event.occurred_at - seen.first_seen >= delay);
     downloader.end().await;
 }
 
@@ -82,10 +110,10 @@ async fn a_404_that_passes_deletes_nothing() {
     let downloader = stage.start();
     let before = stage.download(1).await;
     stage.download(2).await;
-    let transient = FaultRule::next(1, Fault::NotFound).issue(1);
-    stage.github.fault(transient.route(Route::Issue));
-    stage.ask(1).await;
+    answers_once(&stage, Fault::NotFound);
+    stage.queue(1).await;
     held(&stage, 1, Some(Held::Seen)).await;
+    stage.github.clear_faults();
     held(&stage, 1, None).await;
     stage.idle().await;
     assert_eq!(stage.newest(1).await.unwrap(), before);
@@ -232,10 +260,17 @@ async fn a_webhook_that_github_does_not_bear_out_yet_is_looked_into_again() {
     let downloader = stage.start();
     let before = stage.download(1).await;
     stage.download(2).await;
+    let asked = stage.github.requests().count(Route::Issue, 1);
+    // The right answer, and then none.
+    answers_once(&stage, Fault::Slow(0));
     stage.webhook(1, "deleted").await;
-    stage.idle().await;
+    wait::until_true("the second look has begun", PATIENCE, || async {
+        stage.github.requests().count(Route::Issue, 1) >= asked + 2
+    })
+    .await;
     assert_eq!(stage.newest(1).await.unwrap(), before, "github still has it");
     stage.github.delete(1).await.unwrap();
+    stage.github.clear_faults();
     buried(&stage, 1, &before, Confirmation::Webhook).await;
     downloader.end().await;
 }

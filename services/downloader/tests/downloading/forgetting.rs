@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bugstream_kit::log::Logged;
 use bugstream_proto::{Change, Event, Nonce, Part, Verb, v1};
-use bugstream_testkit::github::{Change as Edit, Fault, FaultRule, Route};
+use bugstream_testkit::github::{Change as Edit, FaultRule, Route};
 use bugstream_testkit::wait;
 use bytes::Bytes;
 
+use crate::racing::SLOW;
 use crate::stage::{PATIENCE, Stage, downloaded, issue};
 
 /// Says in the log that an issue is forgotten, as `queue-cli forget` does first of all.
@@ -63,7 +64,7 @@ async fn a_download_that_was_under_way_when_the_forget_came_leaves_nothing() {
     stage.github.edit(1, [Edit::Title("News".to_owned())]).await.unwrap();
     stage
         .github
-        .fault(FaultRule::next(1, Fault::Slow(4000)).route(Route::Timeline).issue(1));
+        .fault(FaultRule::next(1, SLOW).route(Route::Timeline).issue(1));
     let asked = stage.github.requests().count(Route::Issue, 1);
     stage.queue(1).await;
     wait::until_true("the issue is fetched", PATIENCE, || async {
@@ -106,20 +107,23 @@ async fn once_it_is_allowed_again_it_is_downloaded_as_if_it_were_new() {
 #[tokio::test]
 async fn a_collection_runs_by_itself_and_takes_what_is_old_and_nothing_else() {
     let stage = Stage::set().await;
-    let mut config = stage.config();
-    config.retention.interval = Some(Duration::from_secs(1));
-    config.retention.rules.revisions = Some(Duration::from_secs(1));
-    // Longer than a download takes from its first object to its event, on a busy machine too.
-    config.retention.rules.orphans = Duration::from_secs(4);
     let (nobodys, nonce) = (issue(3), Nonce::from_bits(7));
     let orphan = stage
         .objects
         .put(&nobodys, 1, &nonce, Part::Issue, Bytes::from_static(b"{}"));
     orphan.await.expect("stored");
-    let downloader = stage.start_with(config);
+    let downloader = stage.start();
     let first = stage.download(1).await;
     stage.github.edit(1, [Edit::Title("News".to_owned())]).await.unwrap();
     let second = stage.download(1).await;
+    stage.kill(downloader).await;
+    // So short only once nothing is under way: a download that stands still between its object and its event would lose
+    // the object.
+    let mut config = stage.config();
+    config.retention.interval = Some(Duration::from_secs(1));
+    config.retention.rules.revisions = Some(Duration::from_secs(1));
+    config.retention.rules.orphans = Duration::from_secs(1);
+    let downloader = stage.start_with(config);
     wait::until_true("what is old is gone", PATIENCE, || async {
         let events = stage.log.history(&issue(1)).await.expect("the log answers");
         events.len() == 1 && stage.keys(1).await == 2 && stage.keys(3).await == 0

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::message::StreamMessage;
 use bugstream_kit::config::{Nats as NatsConfig, Repositories, Repository};
 use bugstream_kit::secret::Secret;
@@ -21,7 +22,25 @@ use tokio::task::JoinSet;
 pub(crate) const SECRET: &str = "the secret of the test's webhook";
 pub(crate) const REPO: &str = "Bugstream-Test/web-bugs";
 pub(crate) const PARTNER: &str = "bugstream-test/web-bugs-private";
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
+
+/// How long the test's own questions to the broker may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long some work takes of the time in which this process runs, to a fiftieth of a second each second. What the machine
+/// stands still meanwhile counts for a moment: that is no fault of a receiver in the same process.
+pub(crate) async fn awake<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    const TICK: Duration = Duration::from_millis(20);
+    let mut work = std::pin::pin!(work);
+    let mut ran = Duration::ZERO;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return (done, ran),
+            () = tokio::time::sleep(TICK) => ran += TICK,
+        }
+    }
+}
 
 pub(crate) fn config(nats_url: &str) -> Config {
     let repository = |name: &str| Repository {
@@ -169,7 +188,10 @@ pub(crate) struct Downloads(async_nats::jetstream::stream::Stream);
 
 impl Downloads {
     pub(crate) async fn of(nats: &Nats) -> Self {
-        let stream = nats.jetstream().await.get_stream(topology::DOWNLOADS).await;
+        let jetstream = jetstream::ContextBuilder::new()
+            .timeout(ANSWER)
+            .build(nats.client().await);
+        let stream = jetstream.get_stream(topology::DOWNLOADS).await;
         Self(stream.expect("the receiver has made the streams"))
     }
 

@@ -241,11 +241,16 @@ async fn a_wrong_token_is_said_to_be_wrong() {
 #[tokio::test]
 async fn github_in_trouble_is_no_answer() {
     let github = simulator().await;
-    let slow = bugstream_github::Config {
+    let client = client(&github.url());
+    let impatient = bugstream_github::Config {
         timeout: Duration::from_millis(200),
         ..config(&github.url())
     };
-    let client = Client::new(slow, clock()).unwrap();
+    github.fault(FaultRule::next(1, Fault::Slow(60_000)));
+    let late = Client::new(impatient, clock()).unwrap();
+    let error = late.issue(&issue(&github, 1), None).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(_)), "{error:?}");
+    github.clear_faults();
     for (fault, want) in [
         (Fault::Status(500), "Server { status: 500 }"),
         (Fault::Status(503), "Server { status: 503 }"),
@@ -253,7 +258,6 @@ async fn github_in_trouble_is_no_answer() {
         (Fault::Status(451), "Forbidden { status: 451"),
         (Fault::Status(403), "Forbidden { status: 403"),
         (Fault::Truncated, "Transport("),
-        (Fault::Slow(60_000), "Transport("),
     ] {
         github.fault(FaultRule::next(1, fault));
         let error = client.issue(&issue(&github, 1), None).await.unwrap_err();

@@ -448,7 +448,7 @@ mod tests {
         client.permit(&candidates, &request).await.map(drop)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_full_minute_is_waited_for_and_the_wait_can_be_ended() {
         let client = client();
         let soon = Duration::from_millis(300);

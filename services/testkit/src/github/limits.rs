@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use super::Simulator;
 use super::requests::Route;
 
 /// What can go wrong with an answer, as GitHub (or the way to it) makes it go wrong.
@@ -174,12 +175,25 @@ impl Faults {
     }
 }
 
-/// Requests that were under way when a limit was announced can not have obeyed it.
+/// Requests that were under way when a limit was announced can not have obeyed it. So long they may be, unless said
+/// otherwise.
 const UNDER_WAY: Duration = Duration::milliseconds(500);
 
 /// Who was told to wait, and until when: by credential.
-#[derive(Debug, Default)]
-pub(super) struct Waits(HashMap<String, Wait>);
+#[derive(Debug)]
+pub(super) struct Waits {
+    told: HashMap<String, Wait>,
+    under_way: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            told: HashMap::new(),
+            under_way: UNDER_WAY,
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Wait {
@@ -190,7 +204,10 @@ struct Wait {
 impl Waits {
     /// Notes that an answer says "wait until then". Who is waiting already has been told when he first was.
     pub(super) fn tell(&mut self, credential: &str, now: OffsetDateTime, until: OffsetDateTime) {
-        let wait = self.0.entry(credential.to_owned()).or_insert(Wait { told: now, until });
+        let wait = self
+            .told
+            .entry(credential.to_owned())
+            .or_insert(Wait { told: now, until });
         if wait.until <= now {
             wait.told = now;
         }
@@ -199,9 +216,17 @@ impl Waits {
 
     /// Whether this credential knows that it has to wait.
     pub(super) fn bind(&self, credential: &str, now: OffsetDateTime) -> bool {
-        self.0
+        self.told
             .get(credential)
-            .is_some_and(|wait| wait.told + UNDER_WAY <= now && now < wait.until)
+            .is_some_and(|wait| wait.told + self.under_way <= now && now < wait.until)
+    }
+}
+
+impl Simulator {
+    /// How long requests may be under way, so that [`Requests::while_told_to_wait`](super::Requests::while_told_to_wait)
+    /// does not count them: half a second at first, which is little where the client is kept from running at times.
+    pub fn let_requests_take(&self, at_most: std::time::Duration) {
+        self.inner.world().waits.under_way = Duration::try_from(at_most).unwrap_or(Duration::MAX);
     }
 }
 

@@ -103,7 +103,8 @@ impl Requests {
 
     /// How many came although a limit had told their credential to wait: until `x-ratelimit-reset`, for `retry-after`,
     /// or for a minute where a secondary limit says nothing. A client that obeys has none. What came within half a
-    /// second of the limit's answer was under way and is not counted.
+    /// second of the limit's answer (or as [`Simulator::let_requests_take`](super::Simulator::let_requests_take) says) was
+    /// under way and is not counted.
     #[must_use]
     pub fn while_told_to_wait(&self) -> u64 {
         self.while_told_to_wait

@@ -10,13 +10,13 @@ use bugstream_testkit::wait;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::settle::{LONG, drained, mirror_everything};
+use crate::settle::{LONG, drained, mirror_everything, taken};
 
-/// Not how long it should take, but how long a machine that runs other tests too may take.
-const SOON: Duration = Duration::from_secs(60);
 /// Under way at once, of what a test does itself.
 const AT_ONCE: usize = 32;
 const FAILING: u64 = 2_000;
+/// How soon one of very many that fail comes back after another (the consumer loop's pace).
+const PACE: Duration = Duration::from_millis(250);
 
 /// Forbids these issues for ever and asks for each.
 async fn keep_failing(rig: &Rig, issues: RangeInclusive<u64>) {
@@ -40,7 +40,7 @@ async fn searchable(rig: &Rig, number: u64, title: &str) {
         let hits = rig.elastic.hits("issues", of_issue).await;
         hits.first().is_some_and(|hit| hit["_source"]["title"] == title)
     };
-    wait::until_true("the webhook is searchable", SOON, found).await;
+    wait::until_true("the webhook is searchable", LONG, found).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +52,7 @@ async fn two_thousand_requests_that_keep_failing_do_not_delay_a_fresh_webhook() 
     };
     let mut rig = Rig::start(plan, Elastic::shared()).await.unwrap();
     let failing = 1_001..=1_000 + FAILING;
+    let failed_first = Instant::now();
     keep_failing(&rig, failing.clone()).await;
     // The cheap question first.
     wait::until_true("as many have failed", LONG, async || failures(&rig) >= FAILING).await;
@@ -63,24 +64,24 @@ async fn two_thousand_requests_that_keep_failing_do_not_delay_a_fresh_webhook() 
 
     let (begin, before) = (Instant::now(), failures(&rig));
     let number = rig.github.numbers()[3];
-    rig.github
-        .edit(number, [Change::Title("Fresh".to_owned())])
-        .await
-        .unwrap();
+    let edited = rig.github.edit(number, [Change::Title("Fresh".to_owned())]).await;
+    taken(&rig.github, edited.unwrap()).await;
     searchable(&rig, number, "Fresh").await;
     let again = failures(&rig) - before;
     eprintln!(
         "searchable after {:.1} s, in which {again} of {FAILING} were tried again",
         begin.elapsed().as_secs_f64()
     );
+    // On a slow machine many have come back by now and stood before it in the queue, but no more than their pace allows.
+    let paced = failed_first.elapsed().div_duration_f64(PACE) as u64;
     assert!(
-        again < FAILING / 4,
-        "it did not stand behind a round of the others: {again}"
+        again < FAILING / 4 + paced,
+        "it did not stand behind a round of the others: {again}, of which {paced} may come back"
     );
-    assert!(rig.waiting().await.unwrap() >= FAILING, "none of the others is lost");
+    let all_wait = async || rig.waiting().await.is_some_and(|waiting| waiting >= FAILING);
+    wait::until_true("none of the others is lost", LONG, all_wait).await;
     assert_eq!(rig.dead_letters().await.unwrap().len(), 0);
-    let (status, why) = rig.service(Role::Indexer).readiness().await.unwrap();
-    assert_eq!(status, 200, "{why}");
+    rig.service(Role::Indexer).ready().await.unwrap();
 }
 
 async fn visible(rig: &Rig) -> usize {
@@ -90,8 +91,7 @@ async fn visible(rig: &Rig) -> usize {
 async fn delete(rig: &Rig, issues: &[u64]) {
     let deleted = futures_util::stream::iter(issues).map(async |number| rig.github.delete(*number).await.unwrap());
     let deleted: Vec<_> = deleted.buffer_unordered(AT_ONCE).collect().await;
-    let mut heard = deleted.iter().flatten();
-    assert!(heard.all(|delivery| delivery.status == Some(202)));
+    taken(&rig.github, deleted.concat()).await;
 }
 
 /// How many deletions `queue-cli deletions list` shows.
@@ -104,7 +104,7 @@ async fn held_back(rig: &Rig) -> usize {
 
 async fn not_ready(rig: &mut Rig, what: &str) {
     let downloader = rig.service(Role::Downloader);
-    wait::until_true(&format!("readiness speaks of {what}"), SOON, async || {
+    wait::until_true(&format!("readiness speaks of {what}"), LONG, async || {
         let said = downloader.readiness().await;
         said.is_some_and(|(status, why)| status == 503 && why.contains(what))
     })

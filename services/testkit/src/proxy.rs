@@ -32,6 +32,12 @@ pub enum Mode {
     Delay(Duration),
     /// Passes this many bytes of each direction of a connection, then resets it.
     Halve(u64),
+    /// Passes this many bytes of each direction of a connection; the rest goes on in the next mode. Set again and again, it
+    /// lets somebody go on step by step.
+    Ration(u64),
+    /// Passes everything but a piece that has this text in it, as the beginning of a request may: that connection waits
+    /// there for the next mode.
+    HoldAt(&'static str),
 }
 
 impl Mode {
@@ -58,6 +64,7 @@ struct Command {
 #[derive(Debug, Default)]
 struct Counts {
     open: AtomicUsize,
+    held: AtomicUsize,
     accepted: AtomicU64,
     passed: AtomicU64,
 }
@@ -116,6 +123,12 @@ impl Proxy {
         self.counts.open.load(Ordering::Relaxed)
     }
 
+    /// How many connections wait at the text of [`Mode::HoldAt`].
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.counts.held.load(Ordering::Relaxed)
+    }
+
     /// How many connections there ever were.
     #[must_use]
     pub fn accepted(&self) -> u64 {
@@ -163,12 +176,12 @@ async fn serve(client: TcpStream, target: SocketAddr, commands: watch::Receiver<
         _ = stream.set_nodelay(true);
         reset(stream);
     }
-    let _open = Open::new(&counts);
+    let _open = Counted::new(&counts.open);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     // An end in one direction lets the other finish; a cut ends both.
-    let one = pump(from_client, to_server, commands.clone(), &counts.passed);
-    let other = pump(from_server, to_client, commands, &counts.passed);
+    let one = pump(from_client, to_server, commands.clone(), &counts);
+    let other = pump(from_server, to_client, commands, &counts);
     tokio::pin!(one, other);
     tokio::select! {
         ended = &mut one => if ended == Ended::Politely { other.await; },
@@ -176,17 +189,17 @@ async fn serve(client: TcpStream, target: SocketAddr, commands: watch::Receiver<
     }
 }
 
-/// Counts a connection as long as it lives.
-struct Open<'a>(&'a AtomicUsize);
+/// Counts something as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
 
-impl<'a> Open<'a> {
-    fn new(counts: &'a Counts) -> Self {
-        counts.open.fetch_add(1, Ordering::Relaxed);
-        Self(&counts.open)
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -205,11 +218,16 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut commands: watch::Receiver<Command>,
-    passed: &AtomicU64,
+    counts: &Counts,
 ) -> Ended {
     let mut last = *commands.borrow_and_update();
     let (mut counted, mut buffer) = (0, vec![0; CHUNK]);
     loop {
+        let room = match last.mode {
+            Mode::Blackhole => 0,
+            Mode::Ration(limit) => usize::try_from(limit - counted).map_or(CHUNK, |left| left.min(CHUNK)),
+            _ => CHUNK,
+        };
         let read = tokio::select! {
             biased;
             changed = commands.changed() => {
@@ -223,14 +241,27 @@ async fn pump(
                 last = now;
                 continue;
             }
-            read = from.read(&mut buffer), if last.mode != Mode::Blackhole => read,
+            read = from.read(&mut buffer[..room]), if room > 0 => read,
         };
         let Ok(read) = read else { return Ended::Cut };
         if read == 0 {
             return to.shutdown().await.map_or(Ended::Cut, |()| Ended::Politely);
         }
-        if let Mode::Delay(delay) = last.mode {
-            tokio::time::sleep(delay).await;
+        match last.mode {
+            Mode::Delay(delay) => tokio::time::sleep(delay).await,
+            Mode::HoldAt(text) if has(&buffer[..read], text) => {
+                let _held = Counted::new(&counts.held);
+                // What was changed is looked at before the next piece.
+                if commands
+                    .wait_for(|now| now.changes != last.changes || now.cuts != last.cuts)
+                    .await
+                    .is_err()
+                {
+                    return Ended::Cut;
+                }
+                commands.mark_changed();
+            }
+            _ => {}
         }
         let allowed = match last.mode {
             Mode::Halve(limit) => usize::try_from(limit.saturating_sub(counted)).map_or(read, |left| left.min(read)),
@@ -240,6 +271,10 @@ async fn pump(
             return Ended::Cut;
         }
         counted += allowed as u64;
-        passed.fetch_add(allowed as u64, Ordering::Relaxed);
+        counts.passed.fetch_add(allowed as u64, Ordering::Relaxed);
     }
+}
+
+fn has(piece: &[u8], text: &str) -> bool {
+    piece.windows(text.len()).any(|part| part == text.as_bytes())
 }

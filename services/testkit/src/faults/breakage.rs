@@ -167,7 +167,7 @@ fn disturb(rig: &Rig, link: Link, mode: Mode, cut: bool, book: &Book) {
     match mode {
         Mode::Pass => {}
         Mode::Refuse => book.fault("connections refused"),
-        Mode::Blackhole => book.fault("connections silent"),
+        Mode::Blackhole | Mode::Ration(_) | Mode::HoldAt(_) => book.fault("connections silent"),
         Mode::Delay(_) => book.fault("connections slow"),
         Mode::Halve(_) => book.fault("streams halved"),
     }

@@ -9,6 +9,7 @@ use bugstream_testkit::wait;
 use http::Method;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::stage::{PATIENCE, Stage, commented, issue, mentioned_in_private, raw};
@@ -298,8 +299,9 @@ async fn what_can_never_succeed_becomes_a_dead_letter_and_the_rest_goes_on() {
         .unwrap();
     stage.download(&strange, &raw(3, "nobody configured it"), &[]).await;
     let good = stage.download(&issue(5), &raw(5, "good"), &[]).await;
-    let lost = stage.download(&issue(6), &raw(6, "its objects are lost"), &[]).await;
-    stage.objects.purge_below(&issue(6), lost + 1).await.unwrap();
+    stage
+        .download_and_lose(&issue(6), &raw(6, "its objects are lost"))
+        .await;
     wait::until_true("seven dead letters", PATIENCE, async || {
         stage.dead_letters().await.len() >= 7
     })
@@ -391,36 +393,30 @@ async fn events_that_were_overtaken_are_skipped() {
 #[tokio::test]
 async fn while_elasticsearch_is_away_events_wait_and_readiness_says_so() {
     let elastic = Elastic::shared();
-    let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (door, node) = (
-        gate.local_addr().unwrap(),
-        elastic.node().trim_start_matches("http://").to_owned(),
-    );
-    drop(gate);
-    let mut stage = Stage::prepare(elastic, &format!("http://{door}")).await;
+    let door = Door::before(elastic.node().trim_start_matches("http://")).await;
+    let mut stage = Stage::prepare(elastic, &door.url).await;
     stage.follow();
     let away = async |stage: &Stage| stage.context.health.away().await;
     wait::until_true("not ready at the start", PATIENCE, async || {
         away(&stage).await.contains_key("indices")
     })
     .await;
-    let mut open = forward(TcpListener::bind(door).await.unwrap(), node.clone());
+    door.open(true);
     wait::until_true("ready", PATIENCE, async || away(&stage).await.is_empty()).await;
     let first = stage.download(&issue(5), &raw(5, "a"), &[]).await;
     stage.settled().await;
     assert_eq!(stage.visible("issues").await, at(&["5"], first));
-    open.shutdown().await;
+    door.open(false);
     let second = stage.download(&issue(5), &raw(5, "b"), &[]).await;
     wait::until_true("not ready", PATIENCE, async || {
         away(&stage).await.contains_key("indexer")
     })
     .await;
     assert_eq!(stage.visible("issues").await, at(&["5"], first));
-    let mut open = forward(TcpListener::bind(door).await.unwrap(), node);
+    door.open(true);
     stage.settled().await;
     assert_eq!(stage.visible("issues").await, at(&["5"], second));
     assert_eq!(stage.dead_letters().await, []);
-    open.shutdown().await;
     stage.stop().await;
 }
 
@@ -498,18 +494,47 @@ async fn an_old_index_in_the_way_is_named_with_the_fix_until_someone_moved_it() 
     stage.stop().await;
 }
 
-/// Passes connections on until it is shut down, which cuts them all.
-fn forward(listener: TcpListener, node: String) -> JoinSet<()> {
-    let mut forwarding = JoinSet::new();
-    forwarding.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((mut client, _)) = listener.accept().await {
-            let node = node.clone();
-            connections.spawn(async move {
-                let mut server = TcpStream::connect(node).await.expect("the shared node runs");
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
+/// Passes connections on while it is open, and ends them all while it is not. Its port is its own for as long as it
+/// lives, so that nobody else takes it meanwhile.
+struct Door {
+    url: String,
+    is_open: watch::Sender<bool>,
+    _accepts: JoinSet<()>,
+}
+
+impl Door {
+    /// A closed one before that server.
+    async fn before(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (is_open, opening) = watch::channel(false);
+        let (mut accepts, server) = (JoinSet::new(), server.to_owned());
+        accepts.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(pass(client, server.clone(), opening.clone()));
+            }
+        });
+        Self {
+            url,
+            is_open,
+            _accepts: accepts,
         }
-    });
-    forwarding
+    }
+
+    fn open(&self, open: bool) {
+        self.is_open.send_replace(open);
+    }
+}
+
+async fn pass(mut client: TcpStream, server: String, mut opening: watch::Receiver<bool>) {
+    let through = async {
+        let mut server = TcpStream::connect(server).await.expect("the shared node runs");
+        tokio::io::copy_bidirectional(&mut client, &mut server).await
+    };
+    tokio::select! {
+        biased;
+        _ = opening.wait_for(|open| !open) => {}
+        _ = through => {}
+    }
 }

@@ -1,5 +1,6 @@
 //! Rebuilds and roll-backs on the real servers, beside a live indexer, edits and searchers, and killed at many moments.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -154,11 +155,13 @@ async fn killed(stage: &Stage, options: Options, moment: impl Fn(Progress) -> bo
         }
     };
     let rebuilder = rebuilder(stage).await;
-    tokio::select! {
+    let rebuilt = tokio::select! {
         biased;
         () = now.notified() => None,
         rebuilt = rebuilder.rebuild(options, &tell) => Some(rebuilt.unwrap()),
-    }
+    };
+    stage.nobody_rebuilds().await;
+    rebuilt
 }
 
 /// Everything is written, and nothing serves yet.
@@ -179,7 +182,8 @@ async fn a_rebuild_that_is_killed_goes_on_with_the_same_command() {
     let mut newest = fill(&stage).await;
     let moments: [fn(Progress) -> bool; 4] = [
         |_| true,
-        |progress| matches!(progress, Progress::Replaying { done: 1.., .. }),
+        // All may be written before anybody looks.
+        |progress| matches!(progress, Progress::Replaying { done: 1.., .. } | Progress::HandingOver),
         |progress| progress == Progress::HandingOver,
         |progress| progress == Progress::Following,
     ];
@@ -414,10 +418,17 @@ async fn of_two_rebuilds_at_once_one_is_refused_and_the_other_does_its_work() {
     let (one, other) = (rebuilder(&stage).await, rebuilder(&stage).await);
     let refused = |error: &RebuildError| matches!(error, RebuildError::Another);
     for round in 0..2 {
-        let both = tokio::join!(
-            one.rebuild(Options::default(), &|_| {}),
-            other.rebuild(Options::default(), &|_| {})
-        );
+        // Neither can end before the other was refused.
+        let held = Cell::new(Some(stage.hold(&issue(STILL)).await));
+        let rebuilt = async |rebuilder: &Rebuilder| {
+            let rebuilt = rebuilder.rebuild(Options::default(), &|_| {}).await;
+            if let Some(held) = held.take() {
+                held.let_go();
+            }
+            rebuilt
+        };
+        let both = async { tokio::join!(rebuilt(&one), rebuilt(&other)) };
+        let both = tokio::time::timeout(PATIENCE, both).await.expect("one is refused");
         let done = match &both {
             (Ok(done), Err(error)) | (Err(error), Ok(done)) if refused(error) => done,
             both => panic!("{both:?}"),
@@ -425,13 +436,14 @@ async fn of_two_rebuilds_at_once_one_is_refused_and_the_other_does_its_work() {
         assert_eq!(done.generation, 2 + round);
     }
     // And in the middle of one.
-    let begun = Notify::new();
+    let (begun, held) = (Notify::new(), stage.hold(&issue(STILL)).await);
     let tell = |_| begun.notify_one();
     let beside = async {
         begun.notified().await;
         let back = other.roll_back(None, &|_| {}).await;
         let pruned = other.prune(&[1]).await;
         assert!(refused(&back.unwrap_err()) && refused(&pruned.unwrap_err()));
+        held.let_go();
     };
     let (rebuilt, ()) = tokio::join!(one.rebuild(Options::default(), &tell), beside);
     assert_eq!(rebuilt.unwrap().generation, 4);

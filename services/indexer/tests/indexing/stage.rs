@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,15 @@ use bugstream_kit::log::{Log, Logged};
 use bugstream_kit::objects::Objects;
 use bugstream_kit::service::Context;
 use bugstream_proto::message::{Change, Downloaded};
-use bugstream_proto::{Event, IssueId, Part, v1};
+use bugstream_proto::{Event, IssueId, Part, topology, v1};
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::nats::Nats;
 use bugstream_testkit::wait;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// How long anything here may take; the machine may be busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything here may take; the machine may be busy with other tests, and stand still for seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An installation on the shared Elasticsearch, without a service.
 pub(crate) struct Installation {
@@ -100,6 +101,18 @@ pub(crate) async fn ids(elastic: &Elastic, target: &str, query: Value) -> Vec<St
     ids
 }
 
+/// An object that cannot be read.
+pub(crate) struct Held {
+    file: PathBuf,
+    aside: PathBuf,
+}
+
+impl Held {
+    pub(crate) fn let_go(self) {
+        std::fs::rename(self.aside, self.file).unwrap();
+    }
+}
+
 /// A running indexer with its own broker, object store and prefix.
 pub(crate) struct Stage {
     pub(crate) elastic: Elastic,
@@ -110,7 +123,7 @@ pub(crate) struct Stage {
     pub(crate) context: Context,
     pub(crate) config: Config,
     service: JoinSet<anyhow::Result<()>>,
-    _store: tempfile::TempDir,
+    store: tempfile::TempDir,
 }
 
 impl Stage {
@@ -141,7 +154,7 @@ impl Stage {
             context,
             config,
             service,
-            _store: store,
+            store,
         }
     }
 
@@ -181,17 +194,36 @@ impl Stage {
     /// The same with bytes as they may be.
     pub(crate) async fn download_raw(&self, issue: &IssueId, raw: Vec<u8>, timeline: Vec<u8>) -> u64 {
         let newest = self.log.newest(issue).await.unwrap();
+        let (revision, marks, change) = self.store(issue, newest.as_ref(), raw, timeline).await;
+        self.publish(issue, newest.as_ref(), revision, marks, change).await
+    }
+
+    /// The first download of an issue, whose objects are gone before anybody hears of it.
+    pub(crate) async fn download_and_lose(&self, issue: &IssueId, raw: &Value) {
+        let (raw, timeline) = (serde_json::to_vec(raw).unwrap(), b"[]".to_vec());
+        let (revision, marks, change) = self.store(issue, None, raw, timeline).await;
+        self.objects.purge_below(issue, revision + 1).await.unwrap();
+        self.publish(issue, None, revision, marks, change).await;
+    }
+
+    async fn store(
+        &self,
+        issue: &IssueId,
+        newest: Option<&Logged>,
+        raw: Vec<u8>,
+        timeline: Vec<u8>,
+    ) -> (u64, Marks, Change) {
         let archived = Archived::parse(&raw, &timeline).unwrap();
         let (timeline_events, marks) = (archived.timeline().len() as u32, archived.classify(&rules()));
-        let marks = past(newest.as_ref()).grow(&marks);
-        let (revision, nonce) = (self.log.next_revision(newest.as_ref()), self.context.chance.nonce());
+        let marks = past(newest).grow(&marks);
+        let (revision, nonce) = (self.log.next_revision(newest), self.context.chance.nonce());
         let put = |part, bytes: Vec<u8>| self.objects.put(issue, revision, &nonce, part, bytes.into());
         let change = Change::Downloaded(Downloaded {
             issue: put(Part::Issue, raw).await.unwrap(),
             timeline: put(Part::Timeline, timeline).await.unwrap(),
             timeline_events,
         });
-        self.publish(issue, newest.as_ref(), revision, marks, change).await
+        (revision, marks, change)
     }
 
     pub(crate) async fn delete(&self, issue: &IssueId) -> u64 {
@@ -242,30 +274,58 @@ impl Stage {
     }
 
     /// Waits until nothing of the log or the requests is unacknowledged. A rebuild that was killed may have left a pause,
-    /// which alone takes as long as other things may.
+    /// and a dead process messages, for a minute each.
     pub(crate) async fn settled(&self) {
         wait::until_true("the indexer to be done", 2 * PATIENCE, async || {
-            self.pending().await == Some(0)
+            let look = self.undone().await;
+            // Twice the same: what moved from one stream to the other between the two would have been counted in neither.
+            matches!(look, Some((0, _))) && look == self.undone().await
         })
         .await;
     }
 
-    /// Messages of the log and the requests that are not acknowledged.
-    pub(crate) async fn pending(&self) -> Option<u64> {
-        let mut pending = 0;
-        for spec in [
-            bugstream_proto::topology::INDEXER_REQUESTS,
-            bugstream_proto::topology::INDEXER,
-        ] {
-            let stream = self.broker.jetstream.get_stream(spec.stream).await.ok()?;
-            let mut consumer = stream
-                .get_consumer::<async_nats::jetstream::consumer::pull::Config>(spec.name)
-                .await
-                .ok()?;
-            let info = consumer.info().await.ok()?;
-            pending += info.num_pending + info.num_ack_pending as u64;
-        }
-        Some(pending)
+    /// How many requests, scheduled ones too, and events are not acknowledged; and where both streams end.
+    async fn undone(&self) -> Option<(u64, [u64; 2])> {
+        let jetstream = &self.broker.jetstream;
+        let requests = jetstream
+            .get_stream(topology::INDEXING)
+            .await
+            .ok()?
+            .cached_info()
+            .state
+            .clone();
+        let log = jetstream.get_stream(topology::ISSUES).await.ok()?;
+        let indexer = log.consumer_info(topology::INDEXER.name).await.ok()?;
+        let undone = requests.messages + indexer.num_pending + indexer.num_ack_pending as u64;
+        Some((undone, [requests.last_sequence, log.cached_info().state.last_sequence]))
+    }
+
+    /// Waits until the server knows that whoever rebuilt and was dropped is gone: whoever asks before is told that another
+    /// rebuild is at work.
+    pub(crate) async fn nobody_rebuilds(&self) {
+        let records = self.broker.jetstream.get_key_value(topology::WATERMARKS).await.unwrap();
+        let record = records.get("rebuild").await.unwrap().expect("somebody took the turn");
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        let Some(holder) = record["holder"].as_str() else {
+            return;
+        };
+        wait::until_true("nobody to answer for the rebuild", PATIENCE, async || {
+            let asked = self.broker.client.request(holder.to_owned(), "".into()).await;
+            asked.is_err_and(|error| error.kind() == async_nats::RequestErrorKind::NoResponders)
+        })
+        .await;
+    }
+
+    /// Keeps the newest download of an issue from being read, as a store does that is away: no rebuild can end before it is
+    /// let go.
+    pub(crate) async fn hold(&self, issue: &IssueId) -> Held {
+        let newest = self.log.newest(issue).await.unwrap().unwrap();
+        let file = self.store.path().join(&newest.event.objects()[0].key);
+        let aside = file.with_extension("aside");
+        std::fs::rename(&file, &aside).unwrap();
+        // A link to itself is neither a file nor missing.
+        std::os::unix::fs::symlink(&file, &file).unwrap();
+        Held { file, aside }
     }
 
     /// The revision that a document is visible at, through an alias named without prefix.
@@ -305,12 +365,7 @@ impl Stage {
 
     pub(crate) async fn dead_letters(&self) -> Vec<v1::DeadLetter> {
         use prost::Message as _;
-        let stream = self
-            .broker
-            .jetstream
-            .get_stream(bugstream_proto::topology::DEAD_LETTERS)
-            .await
-            .unwrap();
+        let stream = self.broker.jetstream.get_stream(topology::DEAD_LETTERS).await.unwrap();
         let mut letters = Vec::new();
         for sequence in 1..=stream.cached_info().state.last_sequence {
             let message = stream.get_raw_message(sequence).await.unwrap();

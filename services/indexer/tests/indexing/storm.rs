@@ -2,18 +2,13 @@
 //! final state is that of the newest events. Its random schedules in full are in `plan/model.rs`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bugstream_archive::{Archived, Side};
 use bugstream_kit::service::Context;
-use bugstream_testkit::wait;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::stage::{Stage, commented, issue, mentioned_in_private, raw, rules};
-
-/// What a dead process held is delivered again after the ack wait of 30 s.
-const LONG: Duration = Duration::from_secs(150);
 
 /// Visible documents by alias: id and revision.
 pub(crate) type Visible = BTreeMap<&'static str, Vec<(String, u64)>>;
@@ -116,10 +111,7 @@ async fn several_indexers_of_which_one_dies_leave_exactly_the_newest_documents()
             doomed.stop.hard();
         }
     }
-    wait::until_true("all indexers to be done", LONG, async || {
-        stage.pending().await == Some(0)
-    })
-    .await;
+    stage.settled().await;
     assert_eq!(visible(&stage).await, expected(&newest));
     assert_eq!(stage.dead_letters().await, []);
     third.stop.soft();

@@ -211,6 +211,8 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut screen = Screen::plain(&mut out, &mut err);
         let mut progress = screen.progress();
+        // However long this thread stands still meanwhile.
+        progress.shown += 100 * LINE;
         progress.step(1);
         progress.clear();
         screen.terminal = true;

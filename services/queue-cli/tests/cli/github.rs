@@ -102,10 +102,10 @@ async fn a_limit_of_github_is_waited_for_and_trouble_passes() {
         ran.out,
         format!("queued 20 issues of {} for index\n", simulator.repository())
     );
-    assert_eq!(
-        (ran.code, ran.err.as_str()),
-        (0, "  GitHub asks to wait 1 s (secondary limit)\n")
-    );
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    // Once, unless the machine's clock was set back meanwhile; what is shown every ten seconds may follow on a slow one.
+    let first = ran.told.lines().next();
+    assert_eq!(first, Some("  GitHub asks to wait 1 s (secondary limit)"));
 }
 
 #[tokio::test]

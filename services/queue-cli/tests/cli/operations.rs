@@ -73,7 +73,11 @@ async fn every_command_of_the_operators_page_works() {
             mirror.drained().await;
         }
         let words = words.replace(PAST, &crate::rebuild::now()).replace(OLD, &old);
-        let ran = mirror.operator.run(&words.replace(KEPT, &kept)).await;
-        assert_eq!(ran.code, 0, "{command}: {}{}", ran.out, ran.err);
+        let words = words.replace(KEPT, &kept);
+        if words.starts_with("status") {
+            mirror.healthy(&words).await;
+        } else {
+            mirror.did(&words).await;
+        }
     }
 }

@@ -1,27 +1,41 @@
 //! A person at a terminal: runs the program, with nothing in its environment but what a test gives.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use bugstream_kit::requests::Requests;
 use bugstream_proto::{IssueId, RepoName};
 use bugstream_testkit::nats::Nats;
 use tokio::io::AsyncReadExt as _;
 
+/// Who is not done by then tries for ever, or waits for what does not come: a machine that stands still now and then takes
+/// less.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(60);
+
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) out: String,
+    /// How far it was meanwhile, as indented lines. One comes every ten seconds, so on a slow machine short work has some
+    /// too.
+    pub(crate) told: String,
+    /// What it complained about.
     pub(crate) err: String,
 }
 
 impl Ran {
     fn of(output: std::process::Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("text");
+        let mut told = text(output.stderr);
+        // The fix below an error is indented too.
+        let progress = told.split_inclusive('\n').take_while(|line| line.starts_with("  "));
+        let err = told.split_off(progress.map(str::len).sum());
         Self {
             code: output.status.code().expect("it was not killed"),
             out: text(output.stdout),
-            err: text(output.stderr),
+            told,
+            err,
         }
     }
 

@@ -1,13 +1,15 @@
 //! A rebuild, the way back and the end of what is old, as the operator does them, against the real servers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bugstream_kit::service::Stop;
+use bugstream_proto::topology;
+use bugstream_testkit::wait;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::mirror::Mirror;
-use crate::operator::Ran;
+use crate::mirror::{Mirror, SOON};
+use crate::operator::{Ran, Running};
 
 impl Mirror {
     /// The result of a command that went well, however it told of its progress.
@@ -73,7 +75,7 @@ pub(crate) fn now() -> String {
 }
 
 fn told(ran: &Ran) -> Vec<&str> {
-    ran.err.lines().map(str::trim).collect()
+    ran.told.lines().map(str::trim).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,10 +91,12 @@ async fn a_rebuild_a_rollback_and_a_prune_change_nothing_that_is_found() {
     assert!(ran.out.contains("\n  queue-cli rollback 1 ") && ran.out.contains("\n  queue-cli generations prune 1 "));
     let told = told(&ran);
     assert!(
-        told[0].ends_with(" events") && told.iter().any(|line| line.starts_with("handing over")),
+        told[0].contains(" events") && told.iter().any(|line| line.starts_with("handing over")),
         "{told:?}"
     );
     mirror.is_clean().await;
+    // The list counts what a search would find.
+    mirror.elastic.refresh().await;
     let table = mirror.operator.run("generations list").await.out();
     insta::assert_snapshot!(without_sizes(&table), @r#"
     generation  kind       state         documents  mapping  privacy rules
@@ -198,21 +202,56 @@ async fn a_hole_that_was_downloaded_again_is_none() {
     mirror.is_clean().await;
 }
 
-fn hidden(file: &Path) -> std::path::PathBuf {
+fn hidden(file: &Path) -> PathBuf {
     file.with_extension("hidden")
+}
+
+/// Keeps a file from being read, as a store does that is away: no rebuild can come to its end meanwhile.
+fn hide(file: &Path) {
+    std::fs::rename(file, hidden(file)).expect("it was there");
+    // A link to itself is neither a file nor missing.
+    std::os::unix::fs::symlink(file, file).expect("its place is free");
+}
+
+fn show(file: &Path) {
+    std::fs::rename(hidden(file), file).expect("it is there");
+}
+
+/// Kills a rebuild, and waits until the server knows: whoever asks before is told that it is at work.
+async fn kill(mirror: &Mirror, rebuilding: Running) {
+    rebuilding.kill().await;
+    let jetstream = mirror.nats.jetstream().await;
+    let records = jetstream
+        .get_key_value(topology::WATERMARKS)
+        .await
+        .expect("it is there");
+    let record = records
+        .get("rebuild")
+        .await
+        .expect("it answers")
+        .expect("it has the turn");
+    let record: Value = serde_json::from_slice(&record).expect("JSON");
+    let Some(holder) = record["holder"].as_str() else {
+        return;
+    };
+    let client = mirror.nats.client().await;
+    wait::until_true("nobody to answer for it", SOON, async || {
+        let asked = client.request(holder.to_owned(), "".into()).await;
+        asked.is_err_and(|error| error.kind() == async_nats::RequestErrorKind::NoResponders)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_or_given_up_it_goes_on_or_begins_anew() {
     let mut mirror = Mirror::filled().await;
     mirror.without_downloader().await;
-    // It cannot come to its end while one file is away.
     let file = mirror.file(5, "issue.json");
-    std::fs::rename(&file, hidden(&file)).expect("it was there");
+    hide(&file);
     let mut rebuilding = mirror.operator.start("rebuild");
     let line = rebuilding.told().await;
-    assert!(line.ends_with(" events\n"), "{line}");
-    rebuilding.kill().await;
+    assert!(line.contains(" events"), "{line}");
+    kill(&mirror, rebuilding).await;
     assert_eq!(mirror.generations().await[2], (2, "issues".to_owned(), "unfinished"));
     let (code, refused) = mirror.operator.run("rollback").await.refused();
     assert_eq!(
@@ -220,25 +259,23 @@ async fn killed_in_the_middle_or_given_up_it_goes_on_or_begins_anew() {
         (1, true),
         "{refused}"
     );
-    std::fs::rename(hidden(&file), &file).expect("it is there");
-    mirror.did("purge download").await;
+    show(&file);
 
     let mut rebuilding = mirror.operator.start("rebuild");
     while !rebuilding.told().await.contains("handing over") {}
-    rebuilding.kill().await;
+    kill(&mirror, rebuilding).await;
     let rebuilt = mirror.report("rebuild").await;
     mirror.drained().await;
     mirror.is_clean().await;
 
-    std::fs::rename(&file, hidden(&file)).expect("it was there");
+    hide(&file);
     let mut rebuilding = mirror.operator.start("rebuild");
     rebuilding.told().await;
     rebuilding.interrupt().await;
     let ran = rebuilding.end().await;
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert!(ran.err.contains("queue-cli rebuild goes on from here"), "{}", ran.err);
-    std::fs::rename(hidden(&file), &file).expect("it is there");
-    mirror.did("purge download").await;
+    show(&file);
     let given_up = rebuilt["generation"].as_u64().expect("a number") + 1;
     mirror.did(&format!("generations prune {given_up}")).await;
     assert_eq!(

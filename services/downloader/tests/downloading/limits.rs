@@ -137,10 +137,11 @@ async fn storm(stage: &Stage) {
     stage.download(1).await;
     // That one costs a minute each time.
     let storm = Storm::new(0.2, 5).without(&[FaultKind::SilentSecondaryLimit]);
-    stage.github.storm(storm).unwrap();
+    stage.github.storm(storm).expect("a rate");
     let cause = v1::Cause::new(v1::Reason::Backfill, Clock::system().now());
     for number in 2..=ISSUES {
-        stage.requests.backfill(&issue(number), cause.clone()).await.unwrap();
+        let stored = stage.requests.backfill(&issue(number), cause.clone()).await;
+        stored.expect("the server takes it");
     }
     for number in 2..=ISSUES {
         let event = stage.event_after(number, 0).await;

@@ -11,6 +11,7 @@ use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::github::Change;
 use bugstream_testkit::proxy::{Mode, Proxy};
 use bugstream_testkit::rig::{Plan, Rig};
+use bugstream_testkit::wait;
 use http::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr};
 use tokio::sync::watch;
 
-use crate::settle::{LONG, drained, issues_wanted, mirror_everything};
+use crate::settle::{LONG, drained, issues_wanted, mirror_everything, taken};
 
 const USUAL: u64 = 300;
 const MODERATED: &str = "In the moderation queue.";
@@ -84,7 +85,7 @@ impl Cast {
                 }
             });
         }
-        assert!(deliveries.iter().all(|delivery| delivery.status == Some(202)));
+        taken(github, deliveries).await;
     }
 }
 
@@ -139,24 +140,38 @@ impl Searcher<'_> {
         private.extend(turned);
     }
 
-    /// Looks until told to stop; answers how often.
+    /// Looks until told to stop, and once after that; answers how often.
     async fn look(&self, stopped: watch::Receiver<bool>) -> u64 {
         let (mut looks, mut most) = (0, self.count().await);
-        while !*stopped.borrow() {
+        loop {
+            let is_last = *stopped.borrow();
             let now = self.count().await;
             assert!(now >= most, "{most} documents were found before, and {now} now");
             most = now;
             self.judge(&self.public().await);
             looks += 1;
+            if is_last {
+                return looks;
+            }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
-        looks
     }
 }
 
-/// `queue-cli rebuild`, under way.
+/// Events that are under way at once: with as many as usual all issues would be, and filling had no middle.
+const SLOTS: u64 = 16;
+/// What passes in each direction of a connection to Elasticsearch between two looks at how much is filled: some issues.
+const STRIDE: u64 = 8 * 1024;
+/// The request that moves the aliases.
+const SWAP: &str = "POST /_aliases";
+/// Asked for before the aliases move, and once more when all is done.
+const GENERATIONS: &str = "GET /_cat/indices";
+
+/// `queue-cli rebuild`, under way. Its way to Elasticsearch is opened step by step and closed at certain requests, so that
+/// it stands still while somebody looks where it is, however long that takes.
 struct Rebuilding<'a> {
     rig: &'a Rig,
+    far: &'a Proxy,
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
 }
@@ -188,14 +203,14 @@ async fn serving(rig: &Rig) -> u64 {
 }
 
 impl<'a> Rebuilding<'a> {
-    /// Its Elasticsearch is far away, so that every moment lasts long enough to be met.
-    fn start(rig: &'a Rig, far: &Proxy) -> Self {
+    fn start(rig: &'a Rig, far: &'a Proxy) -> Self {
+        far.set(Mode::Blackhole);
         let mut command = rig.queue_cli_command(&["rebuild"]);
         command.env("ELASTIC_NODE", format!("http://{}", far.address()));
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        Self { rig, child, lines }
+        Self { rig, far, child, lines }
     }
 
     /// Events that are left, of how many.
@@ -206,35 +221,48 @@ impl<'a> Rebuilding<'a> {
         Some(left)
     }
 
-    async fn told(&mut self, beginning: &str) {
-        loop {
-            let line = self
-                .lines
-                .next_line()
-                .await
-                .unwrap()
-                .expect("it ended before it was killed");
-            if line.trim_start().starts_with(beginning) {
-                return;
-            }
-        }
-    }
-
-    /// Waits for a moment.
+    /// Lets it go on until a moment, and no further.
     async fn reach(&mut self, moment: Moment, before: u64, events: u64) {
         let mut of = events;
         match moment {
-            Moment::Following => {
-                self.told("handing over").await;
-                return self.told("following").await;
+            Moment::FillingEarly | Moment::FillingLate => {}
+            Moment::HoldingThePause => self.hold_at(SWAP).await,
+            Moment::JustAfterTheSwap => {
+                self.hold_at(SWAP).await;
+                // The request goes on, and of its answer too little to be understood.
+                self.far.set(Mode::Ration(1));
             }
-            Moment::FillingEarly | Moment::FillingLate => self.told("").await,
-            Moment::HoldingThePause | Moment::JustAfterTheSwap => self.told("handing over").await,
+            Moment::Following => {
+                self.hold_at(SWAP).await;
+                // Whatever comes before the end.
+                self.far.set(Mode::HoldAt(GENERATIONS));
+                self.told("handing over").await;
+                self.told("following").await;
+            }
         }
         let deadline = Instant::now() + LONG;
         while !self.is_at(moment, before, &mut of).await {
             assert!(Instant::now() < deadline, "{moment:?} never came");
+            if matches!(moment, Moment::FillingEarly | Moment::FillingLate) {
+                self.far.set(Mode::Ration(STRIDE));
+            }
             tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Lets it go on until it sends a request, which does not arrive.
+    async fn hold_at(&self, request: &'static str) {
+        self.far.set(Mode::HoldAt(request));
+        wait::until_true(request, LONG, async || self.far.held() > 0).await;
+    }
+
+    async fn told(&mut self, beginning: &str) {
+        loop {
+            let line = self.lines.next_line().await.unwrap();
+            let line = line.expect("it ended before it was killed");
+            if line.trim_start().starts_with(beginning) {
+                return;
+            }
         }
     }
 
@@ -277,11 +305,20 @@ impl<'a> Rebuilding<'a> {
     }
 }
 
+/// Gives a command until it succeeds. Each failure must say that the same command goes on from there: a part that is too
+/// busy for a moment ends it, as somebody at a terminal sees it.
 async fn succeeds(rig: &Rig, words: &[&str]) -> Value {
     let words = [words, &["--output", "json"]].concat();
-    let output = rig.queue_cli(&words).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    wait::until(&words.join(" "), LONG, async || {
+        let output = rig.queue_cli(&words).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || said.contains("goes on from here"), "{said}");
+        output
+            .status
+            .success()
+            .then(|| serde_json::from_slice(&output.stdout).unwrap())
+    })
+    .await
 }
 
 /// Everything that happens to the rebuild and the issues; answers when all of it is indexed.
@@ -289,7 +326,6 @@ async fn killed_five_times(rig: &Rig, cast: &Cast, tell: impl Fn(&str)) {
     let far = Proxy::start(rig.elastic.node().trim_start_matches("http://").parse().unwrap())
         .await
         .unwrap();
-    far.set(Mode::Delay(Duration::from_millis(15)));
     for (portion, moment) in MOMENTS.into_iter().enumerate() {
         let rebuilding = Rebuilding::start(rig, &far);
         tokio::join!(rebuilding.kill_at(moment), cast.act(rig, portion));
@@ -312,8 +348,7 @@ async fn a_rebuild_that_is_killed_at_five_moments_amid_edits_shows_no_gap_and_no
         issues: issues_wanted("BUGSTREAM_TEST_REBUILD_ISSUES", USUAL),
         enterprise: true,
         downloader: "confirm_delay_s = 1\ndeletions_per_hour = 1000\nslots = 32\n".to_owned(),
-        // With as many as usual all issues are under way at once, and filling has no middle.
-        indexer: "slots = 16\n".to_owned(),
+        indexer: format!("slots = {SLOTS}\n"),
         ..Plan::default()
     };
     let rig = Rig::start(plan, Elastic::shared()).await.unwrap();

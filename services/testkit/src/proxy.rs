@@ -36,7 +36,7 @@ pub enum Mode {
     /// lets somebody go on step by step.
     Ration(u64),
     /// Passes everything but a piece that has this text in it, as the beginning of a request may: that connection waits
-    /// there for the next mode.
+    /// there for the next mode, or for its end by a cut.
     HoldAt(&'static str),
 }
 
@@ -251,15 +251,15 @@ async fn pump(
             Mode::Delay(delay) => tokio::time::sleep(delay).await,
             Mode::HoldAt(text) if has(&buffer[..read], text) => {
                 let _held = Counted::new(&counts.held);
-                // What was changed is looked at before the next piece.
-                if commands
-                    .wait_for(|now| now.changes != last.changes || now.cuts != last.cuts)
-                    .await
-                    .is_err()
-                {
+                let other = |now: &Command| now.changes != last.changes || now.cuts != last.cuts;
+                let now = commands.wait_for(other).await.map(|now| *now);
+                // A cut takes what was held with it: whoever sent it may be gone.
+                if now.is_ok_and(|now| now.cuts == last.cuts) {
+                    // Looked at before the next piece.
+                    commands.mark_changed();
+                } else {
                     return Ended::Cut;
                 }
-                commands.mark_changed();
             }
             _ => {}
         }

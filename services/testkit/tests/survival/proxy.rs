@@ -98,6 +98,19 @@ async fn a_stream_waits_at_a_text_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_cut_takes_what_is_held_with_it() {
+    let (proxy, _echo) = before_an_echo().await;
+    proxy.set(Mode::HoldAt("stop"));
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    stream.write_all(b"stop here").await.unwrap();
+    wait::until_true("it is held", SOON, async || proxy.held() == 1).await;
+    proxy.cut();
+    proxy.set(Mode::Pass);
+    assert!(stream.read_exact(&mut [0; 9]).await.is_err());
+    assert_eq!(proxy.passed(), 0);
+}
+
+#[tokio::test]
 async fn what_a_black_hole_held_back_arrives_later_and_a_delay_is_one() {
     let (proxy, _echo) = before_an_echo().await;
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();

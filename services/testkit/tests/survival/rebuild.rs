@@ -251,9 +251,14 @@ impl<'a> Rebuilding<'a> {
     }
 
     /// Lets it go on until it sends a request, which does not arrive.
-    async fn hold_at(&self, request: &'static str) {
+    async fn hold_at(&mut self, request: &'static str) {
         self.far.set(Mode::HoldAt(request));
-        wait::until_true(request, LONG, async || self.far.held() > 0).await;
+        let (far, child) = (self.far, &mut self.child);
+        wait::until_true(request, LONG, async || {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+            far.held() > 0
+        })
+        .await;
     }
 
     async fn told(&mut self, beginning: &str) {
@@ -302,6 +307,8 @@ impl<'a> Rebuilding<'a> {
         );
         kill_process(pid, Signal::KILL).unwrap();
         assert!(!self.child.wait().await.unwrap().success());
+        // A request of the dead that is held would arrive in the next mode.
+        self.far.cut();
     }
 }
 

@@ -205,7 +205,14 @@ impl Senders {
     ///
     /// # Errors
     /// If a sender panicked.
-    pub async fn run(mut self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<()> {
+        // On a thread of the runtime, where handlers and connections are too: to wake one another is cheap there.
+        let mut working = JoinSet::new();
+        working.spawn(self.send_all());
+        working.join_next().await.unwrap_or(Ok(Ok(())))?
+    }
+
+    async fn send_all(mut self) -> anyhow::Result<()> {
         let mut pace = Pace::new(self.options);
         let (mut waiting, mut under_way, mut open) = (Waiting::default(), JoinSet::new(), true);
         while open || !waiting.is_empty() || !under_way.is_empty() {

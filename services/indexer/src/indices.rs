@@ -15,6 +15,7 @@ use bugstream_archive::Side;
 use bugstream_archive::names::{Index, Kind, Names};
 use bugstream_kit::elastic::Transport;
 use elasticsearch::http::Method;
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -130,10 +131,9 @@ impl Indices {
 
     /// Makes the index templates what this version wants. They are for indices that are made afterwards.
     pub(crate) async fn put_templates(&self) -> Result<(), IndexError> {
-        for kind in Kind::ALL {
-            self.put_template(kind).await?;
-        }
-        Ok(())
+        try_join_all(Kind::ALL.map(|kind| self.put_template(kind)))
+            .await
+            .map(drop)
     }
 
     async fn find(&self) -> Result<Found, Away> {

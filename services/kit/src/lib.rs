@@ -17,6 +17,7 @@ pub mod objects;
 pub mod publish;
 pub mod requests;
 pub mod retention;
+pub mod runtime;
 pub mod secret;
 pub mod service;
 pub mod snapshots;

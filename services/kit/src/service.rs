@@ -134,11 +134,7 @@ where
         Err(error) => return refuse(&error),
     };
     crate::tls::install();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("threads can be started");
-    runtime.block_on(start_and_stop(service, &settings, telemetry, config, run))
+    crate::runtime::start().block_on(start_and_stop(service, &settings, telemetry, config, run))
 }
 
 async fn start_and_stop<C, R, F>(

@@ -77,11 +77,7 @@ pub fn main() -> ExitCode {
         },
         _ => None,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("threads can be started");
-    let code = runtime.block_on(finish(asked, &mut screen));
+    let code = bugstream_kit::runtime::start().block_on(finish(asked, &mut screen));
     if let Some(telemetry) = telemetry {
         telemetry.shutdown();
     }

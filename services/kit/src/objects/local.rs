@@ -15,6 +15,8 @@ use super::{ObjectError, Shelf, Stored};
 
 /// Threads that read at the same time, at most.
 const MOST_READERS: usize = 8;
+/// Jobs that wait for each thread before one more is started: to wake it costs as much as some of them.
+const WORTH_A_THREAD: usize = 4;
 
 /// A few threads that read for everybody, and go on while anybody waits: to wake one up for each file, among hundreds
 /// of them, would cost more than the reading. Clones share them.
@@ -50,7 +52,7 @@ impl Readers {
     fn push(&self, job: Job) -> bool {
         let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         line.waiting.push_back(job);
-        let wants_help = line.at_work < MOST_READERS;
+        let wants_help = line.at_work < MOST_READERS && line.waiting.len() > line.at_work * WORTH_A_THREAD;
         line.at_work += usize::from(wants_help);
         wants_help
     }

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::watch;
 
-use crate::settle::{LONG, drained, issues_wanted, taken};
+use crate::settle::{LONG, drained, issues_wanted, patience, taken};
 
 /// Between two kills.
 const EVERY: Duration = Duration::from_secs(2);
@@ -67,7 +67,8 @@ async fn all_downloaded(rig: &Rig) -> bool {
 
 /// Kills one after the other until every issue was downloaded, and often enough, amid enough edits; answers how often.
 async fn kill_in_turn(rig: &mut Rig, others: &mut [Service; 2], edits: &AtomicU64) -> u64 {
-    let (mut kills, deadline) = (0, Instant::now() + LONG);
+    let deadline = Instant::now() + patience(rig.github.numbers().len() as u64);
+    let mut kills = 0;
     while kills < KILLS || edits.load(Ordering::Relaxed) <= EDITS || !all_downloaded(rig).await {
         assert!(Instant::now() < deadline, "not every issue is downloaded");
         tokio::time::sleep(EVERY).await;

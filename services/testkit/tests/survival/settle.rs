@@ -29,10 +29,14 @@ pub(crate) async fn taken(github: &Simulator, deliveries: Vec<Delivery>) {
     }
 }
 
-/// Waits until nothing waits; longer where there is more to be done than usual.
+/// How long a whole mirror may take: longer where there are more issues than usual.
+pub(crate) fn patience(issues: u64) -> Duration {
+    LONG * u32::try_from(1 + issues / 1_000).unwrap()
+}
+
+/// Waits until nothing waits.
 pub(crate) async fn drained(rig: &Rig) {
-    let thousands = rig.github.numbers().len() / 1_000;
-    let patience = LONG * u32::try_from(1 + thousands).unwrap();
+    let patience = patience(rig.github.numbers().len() as u64);
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         // Before the look, so that there is one after the deadline, however long this thread stood still.

@@ -1,4 +1,4 @@
-//! What the bulker does with answers that a healthy Elasticsearch cannot be made to give: a server that answers by script.
+//! What is done about answers that a healthy Elasticsearch cannot be made to give: a server that answers by script.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,8 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use bugstream_archive::names::Names;
 use bugstream_indexer::bulk::{Batch, Bulker, Options, Refused, Written};
+use bugstream_indexer::elastic::call;
 use bugstream_indexer::indices::Indices;
 use bugstream_kit::chance::Chance;
+use bugstream_kit::elastic::{Method, Transport};
 use bugstream_testkit::wait;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -21,6 +23,7 @@ type Answer = (u16, Vec<u16>);
 
 /// A server that gives the answers in their order and notes which ids each bulk had.
 struct Script {
+    transport: Transport,
     bulker: Bulker,
     asked: Arc<Mutex<Vec<Vec<String>>>>,
     /// Taken by a test that has the server keep its answers to itself for now.
@@ -56,11 +59,12 @@ impl Script {
             bytes: 5_000_000,
             in_flight: 64_000_000,
         };
-        let (bulker, senders) = Bulker::new(transport, indices, options, Chance::seeded(1));
+        let (bulker, senders) = Bulker::new(transport.clone(), indices, options, Chance::seeded(1));
         let mut running = JoinSet::new();
         running.spawn(async move { senders.run().await.unwrap() });
         running.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
+            transport,
             bulker,
             asked,
             speech,
@@ -121,6 +125,15 @@ async fn a_bulk_that_is_busy_as_a_whole_is_sent_again_as_a_whole() {
     let written = script.bulker.write(batch(&["a", "b"])).await.unwrap();
     assert_eq!(written, vec![Written::Written; 2]);
     assert_eq!(script.asked(), vec![vec!["a", "b"]; 3]);
+}
+
+#[tokio::test]
+async fn a_small_request_outlasts_a_node_that_is_too_busy_for_it() {
+    let script = Script::of(&[(429, &[]), (429, &[]), (200, &[])]).await;
+    let (status, _) = call(&script.transport, Method::Post, "/some/_refresh", None)
+        .await
+        .unwrap();
+    assert_eq!((status, script.asked().len()), (200, 3));
 }
 
 #[tokio::test]

@@ -421,6 +421,20 @@ pub async fn deliver(github: &Simulator, delivery: &Delivery, patience: Duration
     tokio::time::timeout(patience, again).await.is_ok()
 }
 
+/// Presses GitHub's redelivery button for each that the receiver did not take, until it has: it answers 503 while the
+/// broker is away, and GitHub gives up after ten seconds, where the machine stands still.
+///
+/// # Panics
+/// If one was answered in another way, or is not taken within `patience`.
+pub async fn taken(github: &Simulator, deliveries: &[Delivery], patience: Duration) {
+    for delivery in deliveries {
+        let (status, what) = (delivery.status, (&delivery.event, &delivery.action));
+        assert!(matches!(status, Some(202 | 503) | None), "{what:?}: {status:?}");
+        let taken = status == Some(202) || deliver(github, delivery, patience).await;
+        assert!(taken, "{what:?} is never taken");
+    }
+}
+
 /// Host and port of a URL of this machine.
 fn address(url: &str) -> anyhow::Result<SocketAddr> {
     let (_, address) = url.split_once("://").context("a URL with a scheme")?;

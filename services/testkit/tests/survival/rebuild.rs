@@ -312,20 +312,11 @@ impl<'a> Rebuilding<'a> {
     }
 }
 
-/// Gives a command until it succeeds. Each failure must say that the same command goes on from there: a part that is too
-/// busy for a moment ends it, as somebody at a terminal sees it.
 async fn succeeds(rig: &Rig, words: &[&str]) -> Value {
     let words = [words, &["--output", "json"]].concat();
-    wait::until(&words.join(" "), LONG, async || {
-        let output = rig.queue_cli(&words).await.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || said.contains("goes on from here"), "{said}");
-        output
-            .status
-            .success()
-            .then(|| serde_json::from_slice(&output.stdout).unwrap())
-    })
-    .await
+    let output = rig.queue_cli(&words).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Everything that happens to the rebuild and the issues; answers when all of it is indexed.

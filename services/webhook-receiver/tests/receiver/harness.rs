@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::jetstream;
 use async_nats::jetstream::message::StreamMessage;
 use bugstream_kit::config::{Nats as NatsConfig, Repositories, Repository};
 use bugstream_kit::secret::Secret;
@@ -23,9 +22,6 @@ pub(crate) const SECRET: &str = "the secret of the test's webhook";
 pub(crate) const REPO: &str = "Bugstream-Test/web-bugs";
 pub(crate) const PARTNER: &str = "bugstream-test/web-bugs-private";
 pub(crate) const SOON: Duration = Duration::from_secs(120);
-
-/// How long the test's own questions to the broker may take.
-const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long some work takes of the time in which this process runs, to a fiftieth of a second each second. What the machine
 /// stands still meanwhile counts for a moment: that is no fault of a receiver in the same process.
@@ -188,10 +184,7 @@ pub(crate) struct Downloads(async_nats::jetstream::stream::Stream);
 
 impl Downloads {
     pub(crate) async fn of(nats: &Nats) -> Self {
-        let jetstream = jetstream::ContextBuilder::new()
-            .timeout(ANSWER)
-            .build(nats.client().await);
-        let stream = jetstream.get_stream(topology::DOWNLOADS).await;
+        let stream = nats.jetstream().await.get_stream(topology::DOWNLOADS).await;
         Self(stream.expect("the receiver has made the streams"))
     }
 

@@ -136,7 +136,9 @@ const ISSUES: u64 = 40;
 async fn storm(stage: &Stage) {
     stage.download(1).await;
     // That one costs a minute each time.
-    let storm = Storm::new(0.2, 5).without(&[FaultKind::SilentSecondaryLimit]);
+    let storm = Storm::new(0.2, 5)
+        .without(&[FaultKind::SilentSecondaryLimit])
+        .each_issue_at_most(3);
     stage.github.storm(storm).expect("a rate");
     let cause = v1::Cause::new(v1::Reason::Backfill, Clock::system().now());
     for number in 2..=ISSUES {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bugstream_kit::chance::Chance;
 use bugstream_kit::clock::Clock;
 use bugstream_kit::log::{Log, Logged};
 use bugstream_kit::objects::Objects;
@@ -19,12 +20,18 @@ struct Mirror {
     objects: Objects,
     /// Ahead of the servers' by as much as a test wants.
     clock: Clock,
+    /// What an event's nonce is drawn from: two events with one nonce are one to the broker.
+    chance: Chance,
 }
 
 impl Mirror {
     fn new(bench: &Bench, objects: Objects) -> Self {
-        let (log, clock) = (bench.log(), Clock::stepping());
-        Self { log, objects, clock }
+        Self {
+            log: bench.log(),
+            objects,
+            clock: Clock::stepping(),
+            chance: Chance::seeded(1),
+        }
     }
 
     fn later(&self, days: u32) -> &Self {
@@ -48,7 +55,7 @@ impl Mirror {
     async fn download(&self, number: u64, keep_timeline: bool) -> Downloaded {
         let issue = issue(number);
         let newest = self.log.newest(&issue).await.expect("the log answers");
-        let (revision, nonce) = (self.log.next_revision(newest.as_ref()), Nonce::from_bits(number));
+        let (revision, nonce) = (self.log.next_revision(newest.as_ref()), self.chance.nonce());
         let kept = match newest.as_ref().map(|newest| &newest.event.change) {
             Some(Change::Downloaded(known)) if keep_timeline => Some(known.timeline.clone()),
             _ => None,
@@ -81,9 +88,8 @@ impl Mirror {
             cause: cause(),
             change,
         };
-        let nonce = Nonce::from_bits(revision ^ issue.number());
         self.log
-            .publish(&event, newest, &nonce)
+            .publish(&event, newest, &self.chance.nonce())
             .await
             .expect("nobody else publishes");
     }

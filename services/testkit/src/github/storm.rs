@@ -25,6 +25,8 @@ pub struct Storm {
     pub seed: u64,
     /// In which ways; each is as likely as the others that fit a request.
     pub kinds: Vec<FaultKind>,
+    /// How often one issue is hit at most by each route.
+    pub each_issue: u64,
     /// What befalls webhooks.
     pub webhooks: WebhookRates,
 }
@@ -86,6 +88,7 @@ impl Default for Storm {
             rate: 0.0,
             seed: 1,
             kinds: FaultKind::value_variants().to_vec(),
+            each_issue: u64::MAX,
             webhooks: WebhookRates::default(),
         }
     }
@@ -116,6 +119,13 @@ impl Storm {
     pub fn without(mut self, kinds: &[FaultKind]) -> Self {
         self.kinds.retain(|kind| !kinds.contains(kind));
         self
+    }
+
+    /// One issue is hit so often at most by each route: a client that waits twice as long each time otherwise waits for
+    /// the unluckiest of hundreds.
+    #[must_use]
+    pub fn each_issue_at_most(self, each_issue: u64) -> Self {
+        Self { each_issue, ..self }
     }
 
     /// This befalls webhooks.
@@ -191,10 +201,11 @@ pub(super) struct Raging {
     deliveries: u64,
 }
 
-/// How often something was asked for, and whether the last answer was a 404 that was not meant.
+/// How often something was asked for and hit, and whether the last answer was a 404 that was not meant.
 #[derive(Debug, Default)]
 struct Asked {
     times: u64,
+    hits: u64,
     denied: bool,
 }
 
@@ -239,9 +250,11 @@ impl Raging {
         let denied = std::mem::take(&mut asked.denied);
         let possible = |kind: &FaultKind| kind.fits(route) && !(denied && *kind == FaultKind::NotFound);
         let kinds: Vec<FaultKind> = self.storm.kinds.iter().copied().filter(possible).collect();
-        if !dice.share(self.storm.rate) || kinds.is_empty() {
+        let spared = issue.is_some() && asked.hits >= self.storm.each_issue;
+        if !dice.share(self.storm.rate) || kinds.is_empty() || spared {
             return None;
         }
+        asked.hits += 1;
         let fault = dice.pick(&kinds).draw(&mut dice);
         asked.denied = fault == Fault::NotFound;
         Some(fault)

@@ -100,6 +100,19 @@ async fn requests_that_overtake_each_other_do_not_change_what_befalls_the_others
 }
 
 #[tokio::test]
+async fn an_issue_that_was_hit_often_enough_is_spared_and_lists_are_not() {
+    let (sim, client) = stormy(Storm::new(1.0, 5).of([FaultKind::ServerError]).each_issue_at_most(2)).await;
+    let mut seen = Vec::new();
+    for path in ["issues/3", "issues/3/timeline", "issues/4", "issues"].repeat(4) {
+        let outcome = outcome(&client, &format!("/repos/bugstream-demo/web-bugs/{path}")).await;
+        seen.push(outcome.starts_with("200 OK"));
+    }
+    let rounds: Vec<&[bool]> = seen.chunks(4).collect();
+    assert_eq!(rounds[..2], [[false; 4]; 2], "{:?}", sim.faults_met());
+    assert_eq!(rounds[2..], [[true, true, true, false]; 2], "{:?}", sim.faults_met());
+}
+
+#[tokio::test]
 async fn a_404_that_is_not_meant_never_comes_twice_running() {
     let (_sim, client) = stormy(Storm::new(1.0, 5).of([FaultKind::NotFound])).await;
     let mut seen = Vec::new();

@@ -41,7 +41,9 @@ const LIMIT_S: u64 = 20;
 /// Every answer may go wrong, and there is nothing for the last issues.
 fn storm(rig: &Rig, held_back: &[u64]) {
     rig.github.clear_faults();
-    rig.github.storm(Storm::new(0.2, 5).of(TROUBLE)).unwrap();
+    rig.github
+        .storm(Storm::new(0.2, 5).of(TROUBLE).each_issue_at_most(3))
+        .unwrap();
     for number in held_back {
         rig.github
             .fault(FaultRule::next(u64::MAX, Fault::Status(503)).issue(*number));

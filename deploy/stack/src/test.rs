@@ -160,12 +160,12 @@ impl Servers {
 /// How the folder of a run begins; the pid of the run follows.
 const RUN: &str = "test-run-";
 
-/// Removes the folders of runs that were killed before they could do so.
+/// Removes the folders of runs that were killed before they could do so; one of them may have had this run's number.
 fn remove_leftovers(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix(RUN)?.parse().ok());
-        if pid.is_some_and(|pid| Identity::of(pid).is_none()) {
+        if pid.is_some_and(|pid| pid == std::process::id() || Identity::of(pid).is_none()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -123,6 +123,9 @@ fn install(options: &Options) -> anyhow::Result<Telemetry> {
         .with(log(options.format).with_filter(filter))
         .try_init()
         .context("another tracing subscriber is installed in this process")?;
+    // Between the making of the subscriber and its installation another thread finds tracing enabled and nobody there:
+    // what it met then for the first time would stay disabled for ever.
+    tracing::callsite::rebuild_interest_cache();
     if let Some(meter) = &providers.meter {
         metrics::use_provider(meter.clone());
     }

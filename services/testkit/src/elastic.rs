@@ -68,11 +68,20 @@ impl Elastic {
         format!("{}{plain}", self.prefix)
     }
 
-    /// Sends a request and returns status and body (null where it is no JSON). `path` begins with `/`.
+    /// Sends a request and returns status and body (null where it is no JSON). `path` begins with `/`. Sends it again
+    /// where the node says that it did nothing, being busy with the tests beside this one.
     ///
     /// # Panics
-    /// If the node does not answer at all.
+    /// If the node does not answer at all, or is busy for ever.
     pub async fn call(&self, method: http::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let taken = async || {
+            let (status, answer) = self.call_once(method.clone(), path, body).await;
+            (status != 429).then_some((status, answer))
+        };
+        crate::wait::until("Elasticsearch has time for a request", PATIENCE, taken).await
+    }
+
+    async fn call_once(&self, method: http::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         let request = self.client.request(method, format!("{}{path}", self.node));
         let request = match body {
             Some(body) => request.json(body),

@@ -36,9 +36,22 @@ impl Queues {
     /// looked at before and after the log: what moves between two looks is seen by one of them.
     pub async fn waiting(&self) -> Option<u64> {
         let before = self.subjects().await?.len();
-        let indexer = self.consumer(topology::INDEXER).await?;
+        let events = self.events().await?;
         let after = self.subjects().await?.len();
-        Some(before.max(after) as u64 + indexer.num_pending + indexer.num_ack_pending as u64)
+        Some(before.max(after) as u64 + events)
+    }
+
+    /// Events that are not indexed; none if the broker does not say. It counts what waits for a consumer a moment after it
+    /// said that an event is stored, so that a consumer which is not at the end of the log has one at least.
+    pub async fn events(&self) -> Option<u64> {
+        let look = async {
+            let log = self.jetstream.get_stream(topology::ISSUES).await.ok()?;
+            Some(log.cached_info().state.last_sequence)
+        };
+        let end = tokio::time::timeout(PATIENCE, look).await.ok().flatten()?;
+        let indexer = self.consumer(topology::INDEXER).await?;
+        let is_behind = indexer.delivered.stream_sequence < end;
+        Some(indexer.num_pending.max(is_behind.into()) + indexer.num_ack_pending as u64)
     }
 
     /// What the broker knows of a consumer; none if it does not say.
@@ -52,14 +65,14 @@ impl Queues {
 
     /// How much of what waits, on a line.
     pub async fn counts(&self) -> String {
-        let (Some(subjects), Some(indexer)) = (self.subjects().await, self.consumer(topology::INDEXER).await) else {
+        let (Some(subjects), Some(events)) = (self.subjects().await, self.events().await) else {
             return "the broker does not say what waits".to_owned();
         };
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, subject) in &subjects {
             *counts.entry(kind(subject)).or_default() += 1;
         }
-        counts.insert("issue", indexer.num_pending + indexer.num_ack_pending as u64);
+        counts.insert("issue", events);
         let counts = counts.iter().filter(|(_, count)| **count > 0);
         let words: Vec<String> = counts.map(|(kind, count)| format!("{count} {kind}")).collect();
         if words.is_empty() {

@@ -174,6 +174,8 @@ mod tests {
 
     fn scratch(name: &str) -> Scratch {
         let root = std::env::temp_dir().join(format!("bugstream-cache-{name}-{}", std::process::id()));
+        // Of a run that was killed, whose process had the number that this one has now.
+        remove(&root).expect("what is left of it can be removed");
         Scratch(Cache::at(&root).expect("a cache in the temporary folder"))
     }
 

@@ -14,6 +14,8 @@ impl Scratch {
     fn new(name: &str) -> Self {
         let cache = bugstream_stack::provision::Cache::open().expect("a cache");
         let path = cache.root().join(format!("scratch-{name}-{}", std::process::id()));
+        // Of a run that was killed, whose process had the number that this one has now.
+        _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).expect("a fresh folder");
         Self(path)
     }

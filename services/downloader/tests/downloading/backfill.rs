@@ -22,7 +22,10 @@ const LONG: Duration = Duration::from_secs(900);
 const HELD: Fault = Fault::Slow(25_000);
 
 impl Stage {
+    /// Begins a backfill. The one before is done as soon as its record says so, and acked a moment later: until then its
+    /// last step keeps the place.
     async fn ask_for_backfill(&self, run: &str) {
+        self.no_step_is_left().await;
         let request = v1::TaskRequested {
             backfill: Some(v1::BackfillRequested {
                 run: run.to_owned(),
@@ -32,6 +35,14 @@ impl Stage {
         };
         let asked = self.tasks().due(Task::Backfill, &repo(), &request).await;
         assert_eq!(asked.expect("the server takes it"), Queued::New);
+    }
+
+    async fn no_step_is_left(&self) {
+        wait::until_true("no step is left", PATIENCE, async || {
+            let due = self.tasks().lying(&Task::Backfill.due(&repo())).await;
+            due.expect("the stream answers").is_none()
+        })
+        .await;
     }
 
     async fn backfill_when(&self, what: &str, fits: impl Fn(&Backfill) -> bool) -> Backfill {
@@ -215,11 +226,7 @@ async fn one_that_was_cancelled_stops_and_one_that_cannot_go_on_says_what_to_do(
         true
     };
     stage.watermarks().await.change(&repo(), cancel).await.unwrap();
-    wait::until_true("no step is left", PATIENCE, async || {
-        let due = stage.tasks().lying(&Task::Backfill.due(&repo())).await;
-        due.expect("the stream answers").is_none()
-    })
-    .await;
+    stage.no_step_is_left().await;
     assert_eq!(stage.mark::<Backfill>().await.phase, Phase::Cancelled);
     assert_eq!(stage.newest(300).await, None);
 

@@ -148,14 +148,14 @@ async fn a_deadline_that_was_met_does_not_fire() {
     let stage = Stage::set().await;
     let now = bugstream_kit::clock::Clock::system().now();
     let cause = v1::Cause::new(v1::Reason::Manual, now);
-    // Before anybody works: what fires while the test sets its stage cannot be met any more. A day away, so that however
-    // long the download takes its deadline is met.
+    // Before anybody works: what fires while the test sets its stage cannot be met any more. Hours away, so that however
+    // long the download takes its deadline is met; half a day would count as made by a wrong clock, and fire after seconds.
     let deadline = async |number, seconds| {
         let at = now + std::time::Duration::from_secs(seconds);
         let stored = stage.requests.deadline(&issue(number), cause.clone(), at).await;
         stored.expect("the server takes it")
     };
-    deadline(1, 24 * 60 * 60).await;
+    deadline(1, 6 * 60 * 60).await;
     let downloader = stage.start();
     stage.download(1).await;
     assert_eq!(stage.waiting(Verb::Deadline).await, 0, "what was met is taken back");

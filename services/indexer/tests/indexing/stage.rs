@@ -284,7 +284,9 @@ impl Stage {
         .await;
     }
 
-    /// How many requests, scheduled ones too, and events are not acknowledged; and where both streams end.
+    /// How many requests, scheduled ones too, and events are not acknowledged; and where both streams end. None before the
+    /// indexer's consumer is at the end of the log: the server counts what waits for a consumer a moment after it said that
+    /// an event is stored.
     async fn undone(&self) -> Option<(u64, [u64; 2])> {
         let jetstream = &self.broker.jetstream;
         let requests = jetstream
@@ -297,7 +299,8 @@ impl Stage {
         let log = jetstream.get_stream(topology::ISSUES).await.ok()?;
         let indexer = log.consumer_info(topology::INDEXER.name).await.ok()?;
         let undone = requests.messages + indexer.num_pending + indexer.num_ack_pending as u64;
-        Some((undone, [requests.last_sequence, log.cached_info().state.last_sequence]))
+        let end = log.cached_info().state.last_sequence;
+        (indexer.delivered.stream_sequence >= end).then_some((undone, [requests.last_sequence, end]))
     }
 
     /// Waits until the server knows that whoever rebuilt and was dropped is gone: whoever asks before is told that another

@@ -129,7 +129,7 @@ impl Documents {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let answer = self.transport.json(method, path, body.as_ref()).await;
+        let answer = bugstream_indexer::elastic::call(&self.transport, method, path, body).await;
         match answer.map_err(|away| failed(away.0))? {
             (200..300, answer) => Ok(answer),
             (status, answer) => {

@@ -70,7 +70,7 @@ impl Elastic {
     /// whatever else is wrong, the first question tells.
     pub(super) async fn refresh(&self) {
         let path = format!("/{}/_refresh?ignore_unavailable=true", place::aliases(&self.prefix));
-        let _ = self.transport.json(Method::Post, &path, None).await;
+        let _ = self.call(Method::Post, &path, None).await;
     }
 
     /// Documents that say that they belong to an issue, in order of position.

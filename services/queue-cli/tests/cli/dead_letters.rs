@@ -14,7 +14,7 @@ use http::Method;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::mirror::{Mirror, SOON};
+use crate::mirror::{Mirror, ONLY_WHEN_ASKED, SOON};
 use crate::operator::{Operator, issue};
 
 /// A service that puts messages aside.
@@ -399,9 +399,7 @@ impl Mirror {
             "name = '{name}'\nprivate = '{name}-private'\n",
             name = self.github.repository()
         );
-        let off =
-            "sweep_interval_s = 0\ndeliveries_interval_s = 0\naudit_round_s = 0\n[retention]\ncollect_interval_s = 0\n";
-        let text = self.configuration().replace(&own, "name = 'else/where'\n") + off;
+        let text = self.configuration().replace(&own, "name = 'else/where'\n") + ONLY_WHEN_ASKED;
         let file = self.dir.path().join("another.toml");
         std::fs::write(&file, text).expect("written");
         let settings = Settings::load(Some(&file), |_| None, &[]).expect("well-formed");

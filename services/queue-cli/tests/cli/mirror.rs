@@ -20,6 +20,11 @@ use crate::operator::{Operator, Ran};
 pub(crate) const SOON: Duration = Duration::from_secs(180);
 pub(crate) const ISSUES: u64 = 20;
 
+/// The end of a configuration whose downloader does nothing by itself, however long a test takes: a sweep after five
+/// minutes would find what the test did to GitHub.
+pub(crate) const ONLY_WHEN_ASKED: &str =
+    "sweep_interval_s = 0\ndeliveries_interval_s = 0\naudit_round_s = 0\n[retention]\ncollect_interval_s = 0\n";
+
 /// A mirror of a simulated GitHub with the services that keep it.
 pub(crate) struct Mirror {
     pub(crate) github: Simulator,
@@ -32,9 +37,9 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Downloads every issue of a fresh GitHub; number 7 is private.
+    /// Downloads every issue of a fresh GitHub; number 7 is private. Its downloader does only what it is asked for.
     pub(crate) async fn filled() -> Self {
-        let mut mirror = Self::empty("").await;
+        let mut mirror = Self::empty(ONLY_WHEN_ASKED).await;
         mirror.start();
         mirror.did("add-range download 1 20").await;
         mirror.drained().await;
@@ -44,7 +49,7 @@ impl Mirror {
         mirror
     }
 
-    /// Nothing is mirrored yet, and no service runs. `extra` are further tables of the configuration.
+    /// Nothing is mirrored yet, and no service runs. `extra` goes on with the configuration, in the downloader's table.
     pub(crate) async fn empty(extra: &str) -> Self {
         let (nats, elastic) = (Nats::start().await, Elastic::shared());
         let options = Options {
@@ -133,9 +138,12 @@ impl Mirror {
                 ends.push(state.last_sequence);
             }
             let log = jetstream.get_stream(topology::ISSUES).await.ok()?;
-            ends.push(log.cached_info().state.last_sequence);
+            let end = log.cached_info().state.last_sequence;
+            ends.push(end);
             let indexer = log.consumer_info(topology::INDEXER.name).await.ok()?;
-            Some((waits + indexer.num_pending + indexer.num_ack_pending as u64, ends))
+            waits += indexer.num_pending + indexer.num_ack_pending as u64;
+            // The server counts what waits for a consumer a moment after it said that an event is stored.
+            (indexer.delivered.stream_sequence >= end).then_some((waits, ends))
         };
         wait::until_true("every queue is empty", deadline, async || {
             let one = look().await;

@@ -15,9 +15,13 @@ use super::Book;
 use crate::github::{Fault, FaultRule};
 use crate::proxy::Mode;
 use crate::rig::{Link, Node, Rig, Role};
+use crate::wait;
 
 /// Longer than a lease of the active downloader and than a message is left to a silent worker.
 const STALL: Duration = Duration::from_secs(35);
+
+/// How long a busy Elasticsearch may take to change a setting.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What happens to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,10 +222,16 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// Sets or lifts the block that Elasticsearch puts on indices at its flood stage.
+/// Sets or lifts the block that Elasticsearch puts on indices at its flood stage. One that it was too busy to lift would
+/// stay for ever.
 async fn read_only(rig: &Rig, blocked: bool) {
     let path = format!("/{}*/_settings?expand_wildcards=all", rig.elastic.prefix());
     let value = if blocked { json!(true) } else { json!(null) };
     let body = json!({"index.blocks.read_only_allow_delete": value});
-    rig.elastic.call(http::Method::PUT, &path, Some(&body)).await;
+    let what = "Elasticsearch takes the setting, or has no index yet";
+    wait::until_true(what, PATIENCE, async || {
+        let (status, _) = rig.elastic.call(http::Method::PUT, &path, Some(&body)).await;
+        matches!(status, 200 | 404)
+    })
+    .await;
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Book;
-use crate::github::{Change, Delivery, Simulator};
+use crate::github::{Change, Simulator};
 
 /// Edits whose webhooks may be unanswered at once.
 const AT_ONCE: usize = 16;
@@ -106,57 +106,56 @@ async fn apply(editor: Editor, number: u64, edit: Edit, step: u64, book: Book) {
     let done = match edit {
         Edit::Plant => {
             editor.plant(step, &book).await;
-            Ok(vec![])
+            Ok(())
         }
         Edit::Hide => editor.hide(number).await,
         other => editor.change(number, other, step).await,
     };
     // Another edit may have deleted the issue since it was chosen, or there is nothing to make public.
-    let Ok(deliveries) = done else { return };
-    book.edit(name);
-    let refused = deliveries.into_iter().filter(|delivery| delivery.status != Some(202));
-    book.open().refused.extend(refused);
+    if done.is_ok() {
+        book.edit(name);
+    }
 }
 
 impl Editor {
-    async fn change(&self, number: u64, edit: Edit, step: u64) -> anyhow::Result<Vec<Delivery>> {
+    /// GitHub's record tells in the end which webhooks of it the receiver did not take.
+    async fn change(&self, number: u64, edit: Edit, step: u64) -> anyhow::Result<()> {
         let github = &self.github;
         match edit {
-            Edit::Change(change) => github.edit(number, [change]).await,
+            Edit::Change(change) => github.edit(number, [change]).await.map(drop),
             Edit::RemoveComments => {
-                // Its webhooks are not returned, so one that was refused is made up for by an edit that is.
                 github
                     .remove_events(number, |event| event["event"] == "commented")
                     .await?;
-                github.edit(number, [Change::Body(format!("Tidied {step}"))]).await
+                let tidied = github.edit(number, [Change::Body(format!("Tidied {step}"))]);
+                tidied.await.map(drop)
             }
             Edit::Open => {
                 let number = github.open(&format!("Opened {step}"), "For the first time").await?;
-                github.edit(number, [Change::Comment("At once".to_owned())]).await
+                let commented = github.edit(number, [Change::Comment("At once".to_owned())]);
+                commented.await.map(drop)
             }
-            Edit::Private => github.make_private(number).await,
-            Edit::Public => github.make_public(number).await,
-            Edit::Delete => github.delete(number).await,
+            Edit::Private => github.make_private(number).await.map(drop),
+            Edit::Public => github.make_public(number).await.map(drop),
+            Edit::Delete => github.delete(number).await.map(drop),
             Edit::Transfer => {
                 github.transfer(number, "bugstream-demo/elsewhere").await?;
-                // As above, by hand.
                 self.request(number).await
             }
-            Edit::Hide | Edit::Plant => Ok(vec![]),
+            Edit::Hide | Edit::Plant => Ok(()),
         }
     }
 
-    async fn hide(&self, number: u64) -> anyhow::Result<Vec<Delivery>> {
+    async fn hide(&self, number: u64) -> anyhow::Result<()> {
         self.github.hide(number).await?;
         self.request(number).await
     }
 
     /// Asks for a download by hand, until the broker has the request.
-    async fn request(&self, number: u64) -> anyhow::Result<Vec<Delivery>> {
+    async fn request(&self, number: u64) -> anyhow::Result<()> {
         let subject = format!("download.{}.{number}", self.repository.replace('/', "."));
         let publish = async { while !self.publish(&subject).await {} };
-        tokio::time::timeout(BY_HAND, publish).await?;
-        Ok(vec![])
+        Ok(tokio::time::timeout(BY_HAND, publish).await?)
     }
 
     async fn plant(&self, step: u64, book: &Book) {

@@ -29,7 +29,7 @@ pub(crate) use edits::Editor;
 pub use report::Report;
 
 use crate::elastic::Elastic;
-use crate::github::{Delivery, FaultKind, Storm, WebhookRates};
+use crate::github::{FaultKind, Storm, WebhookRates};
 use crate::rig::{Node, Plan, Rig, Role};
 
 /// How long the queues may get no shorter: a frozen worker's messages alone come back after half a minute.
@@ -64,8 +64,6 @@ struct Ledger {
     /// By kind.
     edits: BTreeMap<&'static str, u64>,
     faults: BTreeMap<String, u64>,
-    /// What the receiver did not take.
-    refused: Vec<Delivery>,
     /// Subjects that were published to become dead letters; true where the broker confirmed it.
     planted: BTreeMap<String, bool>,
     /// Services that ended although nobody ended them.
@@ -139,7 +137,7 @@ async fn steps(rig: &mut Rig, node: Option<&mut Node>, options: Options, book: &
     anyhow::ensure!(queued.status.success(), "{}", String::from_utf8_lossy(&queued.stderr));
     disturb(rig, node, options, book).await?;
     book.begin("settling");
-    let catch_up = settle(rig, book).await?;
+    let catch_up = settle(rig).await?;
     book.begin("comparing");
     conclude(rig, options, book, catch_up).await
 }
@@ -179,15 +177,11 @@ async fn disturb(rig: &mut Rig, node: Option<&mut Node>, options: Options, book:
 }
 
 /// Everything works from now on: delivers what was refused and waits until nothing waits. None if that never happens.
-async fn settle(rig: &mut Rig, book: &Book) -> anyhow::Result<Option<Duration>> {
+async fn settle(rig: &Rig) -> anyhow::Result<Option<Duration>> {
     rig.github.clear_faults();
     let begin = Instant::now();
-    let released = rig.github.release_webhooks().await;
-    let refused = std::mem::take(&mut book.open().refused);
-    let again = refused
-        .into_iter()
-        .chain(released.into_iter().filter(|delivery| delivery.status != Some(202)));
-    for delivery in again {
+    rig.github.release_webhooks().await;
+    for delivery in rig.github.untaken() {
         anyhow::ensure!(
             rig.deliver(&delivery, ACCEPTED).await,
             "a webhook is not accepted although everything works"

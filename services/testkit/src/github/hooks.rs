@@ -1,5 +1,7 @@
 //! Hooks, and the record that GitHub keeps of their deliveries: three days long, of those too that never arrived.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -122,6 +124,14 @@ impl Ledger {
             request,
             answer,
         });
+    }
+
+    /// Those that no receiver has taken yet, each once, oldest first.
+    pub(super) fn untaken(&self) -> Vec<Delivery> {
+        let taken = self.made.iter().filter(|made| made.answer.came && !made.has_failed());
+        let mut known: HashSet<&str> = taken.map(|made| made.delivery.id.as_str()).collect();
+        let all = self.made.iter().map(|made| &made.delivery);
+        all.filter(|delivery| known.insert(&delivery.id)).cloned().collect()
     }
 
     /// Those of a hook, newest first.

@@ -43,6 +43,13 @@ impl Simulator {
         delivery
     }
 
+    /// What no receiver has taken of all that was sent or lost, each once. A storm sends what it kept with whatever
+    /// comes later, and whoever made the change that is told of never sees the answer.
+    #[must_use]
+    pub fn untaken(&self) -> Vec<Delivery> {
+        self.inner.world().ledger.untaken()
+    }
+
     /// Sends the webhooks that a storm kept back, the latest first, and returns them.
     pub async fn release_webhooks(&self) -> Vec<Delivery> {
         let due = self.inner.world().kept.release();

@@ -106,12 +106,14 @@ async fn a_clock_that_steps_a_day_ahead_and_back_loses_nothing_and_stops_nothing
     titled(&stage, 1..=7, "After the step back").await;
 
     let after = revisions(&stage).await;
-    for number in 1..=8 {
+    for number in 1..=7 {
         assert!(
             before[&number] <= ahead[&number] && ahead[&number] < after[&number],
             "{number}"
         );
     }
+    // Where the machine stood still before the step back, the second look may have come in the day ahead.
+    assert!(before[&8] < after[&8], "deleted");
     assert!(ahead[&7] > before[&7] + 80_000_000, "a day in milliseconds, or nearly");
     assert_eq!(after[&7], ahead[&7] + 1, "the clock is behind the log now");
     verified(&stage).await;

@@ -18,6 +18,7 @@ use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::github::{Change, Delivery, Options, Simulator, Webhook};
 use bugstream_testkit::minio::{Bucket, Minio};
 use bugstream_testkit::nats::Nats;
+use bugstream_testkit::queues::Queues;
 use bugstream_testkit::{rig, wait};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -369,15 +370,8 @@ impl Stage {
             *published = state.last_sequence;
             pending += if stream == topology::ISSUES { 0 } else { state.messages };
         }
-        let indexer = topology::INDEXER;
-        let info = js
-            .get_stream_no_info(indexer.stream)
-            .await
-            .unwrap()
-            .consumer_info(indexer.name)
-            .await
-            .unwrap();
-        (pending + info.num_pending + info.num_ack_pending as u64, published)
+        let events = Queues::new(js.clone()).events().await.unwrap();
+        (pending + events, published)
     }
 
     /// How many messages of a consumer were delivered more than once and are not done yet.

@@ -175,6 +175,27 @@ async fn a_refused_or_muted_delivery_does_not_undo_the_change() {
     assert_eq!(seen[0].1, seen[1].1);
 }
 
+#[tokio::test]
+async fn what_no_receiver_took_is_known_whoevers_change_it_came_with() {
+    let (sim, _seen, _task) = with_receiver(StatusCode::SERVICE_UNAVAILABLE).await;
+    let kept = WebhookRates {
+        reordered: 1.0,
+        ..WebhookRates::default()
+    };
+    sim.storm(Storm::new(0.0, 7).webhooks(kept)).unwrap();
+    assert!(sim.edit(42, [Change::Title("Kept".into())]).await.unwrap().is_empty());
+    sim.clear_faults();
+    sim.open("It takes the other along", "").await.unwrap();
+    let untaken = sim.untaken();
+    let (opened, edited) = (("issues", "opened", Some(503)), ("issues", "edited", Some(503)));
+    assert_eq!(told(&untaken), [opened, edited]);
+    let (url, _seen, _task) = receiver(StatusCode::ACCEPTED).await;
+    let secret = SECRET.into();
+    sim.set_webhook(Some(Webhook { url, secret }));
+    sim.redeliver(&untaken[1]).await.unwrap();
+    assert_eq!(told(&sim.untaken()), [opened]);
+}
+
 fn ids(seen: &Seen) -> Vec<String> {
     let seen = seen.lock().unwrap();
     seen.iter()

@@ -10,7 +10,7 @@ use bugstream_testkit::wait;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::settle::{LONG, drained, mirror_everything, taken};
+use crate::settle::{LONG, drained, drained_of, mirror_everything, taken};
 
 /// Under way at once, of what a test does itself.
 const AT_ONCE: usize = 32;
@@ -139,7 +139,7 @@ async fn a_thousand_sudden_deletions_stop_at_the_fuse_until_a_person_lets_them_t
 
     let begin = Instant::now();
     delete(&rig, &all[stay..]).await;
-    drained(&rig).await;
+    drained_of(&rig, all.len() as u64).await;
     eprintln!("judged after {:.1} s", begin.elapsed().as_secs_f64());
     assert_eq!(
         visible(&rig).await,
@@ -153,7 +153,7 @@ async fn a_thousand_sudden_deletions_stop_at_the_fuse_until_a_person_lets_them_t
 
     let approved = rig.queue_cli(&["deletions", "approve"]).await.unwrap();
     assert!(approved.status.success(), "{approved:?}");
-    drained(&rig).await;
+    drained_of(&rig, all.len() as u64).await;
     assert_eq!((visible(&rig).await, held_back(&rig).await), (stay, 0));
     rig.service(Role::Downloader).ready().await.unwrap();
 }

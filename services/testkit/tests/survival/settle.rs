@@ -30,7 +30,12 @@ pub(crate) fn patience(issues: u64) -> Duration {
 
 /// Waits until nothing waits.
 pub(crate) async fn drained(rig: &Rig) {
-    let patience = patience(rig.github.numbers().len() as u64);
+    drained_of(rig, rig.github.numbers().len() as u64).await;
+}
+
+/// The same where so many issues are or were there.
+pub(crate) async fn drained_of(rig: &Rig, issues: u64) {
+    let patience = patience(issues);
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         // Before the look, so that there is one after the deadline, however long this thread stood still.

@@ -408,10 +408,7 @@ impl Indices {
         let body = json!({"actions": of_it().map(add).collect::<Vec<_>>()});
         let (status, answer) = call(&self.transport, Method::Post, "/_aliases", Some(body)).await?;
         accepted(format!("the aliases of generation {number}"), status, &answer)?;
-        for one in of_it() {
-            self.describe(one.kind, number, State::Complete, None).await?;
-        }
-        Ok(())
+        self.note_complete(number).await
     }
 
     /// Gives a generation the settings of one that serves, and makes everything in it searchable.
@@ -475,8 +472,18 @@ impl Indices {
         let (status, answer) = call(&self.transport, Method::Post, "/_aliases", Some(body)).await?;
         accepted(format!("the aliases of generation {number}"), status, &answer)?;
         tracing::info!(generation = number, "a generation serves");
-        let note = |kind: Kind| self.describe(kind, number, State::Complete, None);
-        try_join_all(comes.into_iter().map(note)).await.map(drop)
+        Ok(())
+    }
+
+    /// Notes of a generation that it has everything, which goes without saying while it serves.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_complete(&self, number: u32) -> Result<(), IndexError> {
+        let generations = self.generations().await?;
+        let of_it = generations.iter().filter(|one| one.number == number);
+        let note = |one: &Generation| self.describe(one.kind, number, State::Complete, None);
+        try_join_all(of_it.map(note)).await.map(drop)
     }
 
     /// The read and live aliases of both sides.

@@ -30,7 +30,8 @@ impl Rebuilder {
             self.resume().await?;
             if swapped? {
                 let paused = begin.elapsed();
-                self.follow_to_the_head(tell).await?;
+                let noted = async { Ok(self.indices.note_complete(generation).await?) };
+                tokio::try_join!(noted, self.follow_to_the_head(tell))?;
                 return Ok(paused);
             }
         }
@@ -42,11 +43,8 @@ impl Rebuilder {
         let until = self.pause().await?;
         let followed_to = self.info(topology::INDEXER.name).await?.ack_floor.stream_sequence;
         let head = self.head().await?;
-        while !self.has_passed(head).await? {
-            if Instant::now() + MARGIN > until {
-                return Ok(false);
-            }
-            self.look_later().await?;
+        if !self.follow_to(head, Some(until - MARGIN)).await? {
+            return Ok(false);
         }
         self.indices.refresh(generation).await?;
         turn.still_holds().await?;
@@ -79,9 +77,6 @@ impl Rebuilder {
     pub(super) async fn follow_to_the_head(&self, tell: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
         tell(Progress::Following);
         let head = self.head().await?;
-        while !self.has_passed(head).await? {
-            self.look_later().await?;
-        }
-        Ok(())
+        self.follow_to(head, None).await.map(drop)
     }
 }

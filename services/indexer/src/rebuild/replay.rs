@@ -12,6 +12,7 @@ use bugstream_proto::Lane;
 use bugstream_proto::reconcile::reconcile_consumer;
 use bugstream_proto::topology::{self, ConsumerSpec, Start};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::turn::Turn;
 use super::{Progress, RebuildError, Rebuilder, away};
@@ -22,6 +23,10 @@ use crate::target::Target;
 
 /// Between two looks at how far it got.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same when little is left, so that nobody waits for the next look.
+const LAST_LOOKS: Duration = Duration::from_millis(10);
+/// That is little: as much as is under way at once.
+const LITTLE: u64 = 1_000;
 
 /// What is replayed, and where to.
 #[derive(Debug, Clone)]
@@ -165,12 +170,12 @@ impl Rebuilder {
             if is_reached(&info) {
                 return Ok(());
             }
-            self.look_later().await?;
+            self.rest(if left > LITTLE { LOOK } else { LAST_LOOKS }).await?;
         }
     }
 
     /// Whether every event up to `head` is written.
-    pub(super) async fn has_passed(&self, head: u64) -> Result<bool, RebuildError> {
+    async fn has_passed(&self, head: u64) -> Result<bool, RebuildError> {
         let info = self.info(topology::rebuild(Start::All).name).await?;
         let nothing_left = info.num_pending == 0 && info.num_ack_pending == 0;
         Ok(nothing_left || info.ack_floor.stream_sequence >= head)
@@ -184,8 +189,19 @@ impl Rebuilder {
         self.stream.consumer_info(name).await.map_err(away)
     }
 
-    pub(super) async fn look_later(&self) -> Result<(), RebuildError> {
-        if self.context.stop.sleep(LOOK).await {
+    /// Waits until `head` is written; `false` if that lasts beyond `until`.
+    pub(super) async fn follow_to(&self, head: u64, until: Option<Instant>) -> Result<bool, RebuildError> {
+        while !self.has_passed(head).await? {
+            if until.is_some_and(|until| Instant::now() > until) {
+                return Ok(false);
+            }
+            self.rest(LAST_LOOKS).await?;
+        }
+        Ok(true)
+    }
+
+    async fn rest(&self, time: Duration) -> Result<(), RebuildError> {
+        if self.context.stop.sleep(time).await {
             Ok(())
         } else {
             Err(RebuildError::Stopped)

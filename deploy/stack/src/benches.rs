@@ -14,7 +14,7 @@ pub enum Bench {
     Replay(Replay),
     /// From a webhook to the moment when a searcher finds it, beyond the debounce (about three minutes)
     Latency(Latency),
-    /// Memory of indexer and rebuild, with few issues and with many (about five minutes, 2 GB of disk)
+    /// Memory of indexer and rebuild, with few issues and with many (two to five minutes, 2 GB of disk)
     Memory(Memory),
 }
 

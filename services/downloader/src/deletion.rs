@@ -241,13 +241,9 @@ async fn block(
     request: &Request<'_>,
     deps: &Deps,
 ) -> Result<Outcome, Failure> {
-    let stage = Stage::Blocked;
-    let evidence = Evidence {
-        status,
-        first_seen,
-        stage,
-    };
-    deps.deletions.record(request.issue, &evidence).await?;
+    if !deps.deletions.hold_back(request.issue, status, first_seen).await? {
+        return Ok(Outcome::retry("a person approved it just now"));
+    }
     if deps.deletions.fuse().await?.blown_at.is_none() {
         // Mended since it was counted, so whoever mended it may not have seen this one.
         return Ok(Outcome::retry("the fuse was mended just now"));

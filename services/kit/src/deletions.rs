@@ -155,6 +155,34 @@ impl Deletions {
         stored.map(drop).map_err(unavailable)
     }
 
+    /// Holds a deletion back for a person, whatever was known of it; `false` if a person said yes already, which stands.
+    ///
+    /// # Errors
+    /// [`DeletionsError`].
+    pub async fn hold_back(
+        &self,
+        issue: &IssueId,
+        status: u16,
+        first_seen: OffsetDateTime,
+    ) -> Result<bool, DeletionsError> {
+        let (key, stage) = (key_of(issue), Stage::Blocked);
+        let blocked = Evidence {
+            status,
+            first_seen,
+            stage,
+        };
+        for _ in 0..TURNS {
+            let (found, revision) = self.read::<Evidence>(&key).await?;
+            if found.is_some_and(|found| found.stage == Stage::Approved) {
+                return Ok(false);
+            }
+            if self.swap(&key, &blocked, revision).await? {
+                return Ok(true);
+            }
+        }
+        Err(changes_all_the_time(&key))
+    }
+
     /// Forgets what was known: the issue is there after all, or its deletion went through.
     ///
     /// # Errors
@@ -212,7 +240,7 @@ impl Deletions {
                 return Ok(fuse);
             }
         }
-        Err(DeletionsError::Unavailable("the fuse changes all the time".to_owned()))
+        Err(changes_all_the_time(FUSE))
     }
 
     /// Lets every blocked deletion through, if GitHub still says so, and mends the fuse; answers which.
@@ -321,6 +349,10 @@ fn issue_of(key: &str) -> Option<IssueId> {
     let (owner, repo, number) = (parts.next()?, parts.next()?, parts.next()?);
     let repo = RepoName::new(owner, &repo.replace("=2E", ".")).ok()?;
     repo.issue(IssueId::parse_number(number).ok()?).ok()
+}
+
+fn changes_all_the_time(key: &str) -> DeletionsError {
+    DeletionsError::Unavailable(format!("the record {key} changes all the time"))
 }
 
 fn unavailable(error: impl std::fmt::Display) -> DeletionsError {

@@ -384,6 +384,17 @@ async fn blown(stage: &Stage) -> (crate::stage::Running, Vec<Logged>) {
 }
 
 #[tokio::test]
+async fn what_a_person_approved_is_not_held_back_again_by_a_look_that_was_under_way() {
+    let stage = Stage::set().await;
+    let (number, now) = (issue(2), Clock::system().now());
+    assert!(stage.deletions.hold_back(&number, 404, now).await.unwrap());
+    held(&stage, 2, Some(Held::Blocked)).await;
+    assert_eq!(stage.deletions.approve(now).await.unwrap(), [issue(2)]);
+    assert!(!stage.deletions.hold_back(&number, 404, now).await.unwrap());
+    held(&stage, 2, Some(Held::Approved)).await;
+}
+
+#[tokio::test]
 async fn too_many_deletions_blow_the_fuse_and_a_person_lets_them_through() {
     let stage = Stage::set().await;
     let (downloader, before) = blown(&stage).await;

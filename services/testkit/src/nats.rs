@@ -145,3 +145,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + 
         .await
         .context("the starting thread panicked")?
 }
+/// Waits until the server knows what was sent over this connection, subscriptions among it, and what it sent before has
+/// come. (`flush` only writes.)
+///
+/// # Panics
+/// If JetStream does not answer.
+pub async fn round_trip(client: &async_nats::Client) {
+    let request = async_nats::Request::new().timeout(Some(PATIENCE));
+    let answer = client.send_request("$JS.API.INFO", request).await;
+    answer.expect("JetStream answers");
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bugstream_proto::{Verb, topology};
 use bugstream_telemetry::{Format, Options};
 use bugstream_testkit::github::Change;
+use bugstream_testkit::nats::round_trip;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::stage::{Play, Stage};
@@ -22,10 +23,10 @@ async fn the_document_names_the_trace_that_the_webhook_began() {
     let stage = Stage::set(Play::default()).await;
     let client = stage.nats.client().await;
     let requests = client.subscribe(Verb::Debounce.wildcard()).await.unwrap();
-    client.flush().await.unwrap();
+    round_trip(&client).await;
     stage.edit(7, [Change::Title("follow me".to_owned())]).await;
     stage.titled(7, "follow me").await;
-    client.flush().await.unwrap();
+    round_trip(&client).await;
     // Usually one; more where the receiver did not answer in time and GitHub sent it once more.
     let begun = traces(requests);
     let trace_id = trace_of_event(&stage).await;

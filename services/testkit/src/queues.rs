@@ -36,14 +36,15 @@ impl Queues {
     /// looked at before and after the log: what moves between two looks is seen by one of them.
     pub async fn waiting(&self) -> Option<u64> {
         let before = self.subjects().await?.len();
-        let events = self.events().await?;
+        let (events, _) = self.events().await?;
         let after = self.subjects().await?.len();
         Some(before.max(after) as u64 + events)
     }
 
-    /// Events that are not indexed; none if the broker does not say. It counts what waits for a consumer a moment after it
-    /// said that an event is stored, so that a consumer which is not at the end of the log has one at least.
-    pub async fn events(&self) -> Option<u64> {
+    /// How many events are not indexed, and the sequence at which the log ends; none if the broker does not say. It counts
+    /// what waits for a consumer a moment after it said that an event is stored, so that a consumer which is not at the end
+    /// of the log has one at least.
+    pub async fn events(&self) -> Option<(u64, u64)> {
         let look = async {
             let log = self.jetstream.get_stream(topology::ISSUES).await.ok()?;
             Some(log.cached_info().state.last_sequence)
@@ -51,7 +52,8 @@ impl Queues {
         let end = tokio::time::timeout(PATIENCE, look).await.ok().flatten()?;
         let indexer = self.consumer(topology::INDEXER).await?;
         let is_behind = indexer.delivered.stream_sequence < end;
-        Some(indexer.num_pending.max(is_behind.into()) + indexer.num_ack_pending as u64)
+        let undone = indexer.num_pending.max(is_behind.into()) + indexer.num_ack_pending as u64;
+        Some((undone, end))
     }
 
     /// What the broker knows of a consumer; none if it does not say.
@@ -65,7 +67,7 @@ impl Queues {
 
     /// How much of what waits, on a line.
     pub async fn counts(&self) -> String {
-        let (Some(subjects), Some(events)) = (self.subjects().await, self.events().await) else {
+        let (Some(subjects), Some((events, _))) = (self.subjects().await, self.events().await) else {
             return "the broker does not say what waits".to_owned();
         };
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();

@@ -358,7 +358,8 @@ async fn an_issue_that_comes_back_is_downloaded_anew() {
 async fn blown(stage: &Stage) -> (crate::stage::Running, Vec<Logged>) {
     let config = Config {
         deletions_per_hour: 1,
-        // No look comes due by itself: it could overwrite what a person decides at that moment.
+        // No look comes due by itself: one that began before a person said yes, and counts after, lets through what it
+        // saw itself.
         confirm_delay: Duration::from_secs(3600),
         ..stage.config()
     };

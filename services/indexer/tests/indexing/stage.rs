@@ -23,6 +23,7 @@ use bugstream_proto::message::{Change, Downloaded};
 use bugstream_proto::{Event, IssueId, Part, topology, v1};
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::nats::Nats;
+use bugstream_testkit::queues::Queues;
 use bugstream_testkit::wait;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -284,9 +285,7 @@ impl Stage {
         .await;
     }
 
-    /// How many requests, scheduled ones too, and events are not acknowledged; and where both streams end. None before the
-    /// indexer's consumer is at the end of the log: the server counts what waits for a consumer a moment after it said that
-    /// an event is stored.
+    /// How many requests, scheduled ones too, and events are not acknowledged; and where both streams end.
     async fn undone(&self) -> Option<(u64, [u64; 2])> {
         let jetstream = &self.broker.jetstream;
         let requests = jetstream
@@ -296,11 +295,8 @@ impl Stage {
             .cached_info()
             .state
             .clone();
-        let log = jetstream.get_stream(topology::ISSUES).await.ok()?;
-        let indexer = log.consumer_info(topology::INDEXER.name).await.ok()?;
-        let undone = requests.messages + indexer.num_pending + indexer.num_ack_pending as u64;
-        let end = log.cached_info().state.last_sequence;
-        (indexer.delivered.stream_sequence >= end).then_some((undone, [requests.last_sequence, end]))
+        let (events, end) = Queues::new(jetstream.clone()).events().await?;
+        Some((requests.messages + events, [requests.last_sequence, end]))
     }
 
     /// Waits until the server knows that whoever rebuilt and was dropped is gone: whoever asks before is told that another

@@ -9,6 +9,7 @@ use bugstream_proto::topology;
 use bugstream_testkit::elastic::Elastic;
 use bugstream_testkit::github::{Options, Simulator};
 use bugstream_testkit::nats::Nats;
+use bugstream_testkit::queues::Queues;
 use bugstream_testkit::wait;
 use http::Method;
 use serde_json::{Value, json};
@@ -129,6 +130,7 @@ impl Mirror {
 
     pub(crate) async fn drained_within(&self, deadline: Duration) {
         let jetstream = self.nats.jetstream().await;
+        let queues = Queues::new(jetstream.clone());
         // What waits, and where the streams end.
         let look = async || {
             let (mut waits, mut ends) = (0, Vec::new());
@@ -137,13 +139,9 @@ impl Mirror {
                 waits += state.messages;
                 ends.push(state.last_sequence);
             }
-            let log = jetstream.get_stream(topology::ISSUES).await.ok()?;
-            let end = log.cached_info().state.last_sequence;
+            let (events, end) = queues.events().await?;
             ends.push(end);
-            let indexer = log.consumer_info(topology::INDEXER.name).await.ok()?;
-            waits += indexer.num_pending + indexer.num_ack_pending as u64;
-            // The server counts what waits for a consumer a moment after it said that an event is stored.
-            (indexer.delivered.stream_sequence >= end).then_some((waits, ends))
+            Some((waits + events, ends))
         };
         wait::until_true("every queue is empty", deadline, async || {
             let one = look().await;

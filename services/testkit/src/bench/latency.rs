@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::report::AtRest as Times;
 use crate::elastic::Elastic;
 use crate::github::{Change, Simulator};
-use crate::rig::{Plan, Rig, deliver};
+use crate::rig::{self, Plan, Rig};
 
 /// What the design asks for.
 const P99_MS: f64 = 1_000.0;
@@ -191,9 +191,7 @@ impl Searcher {
         let begin = Instant::now();
         let deliveries = github.edit(number, [Change::Title(title)]).await?;
         anyhow::ensure!(!deliveries.is_empty(), "an edit sends a webhook");
-        for delivery in deliveries.iter().filter(|delivery| delivery.status != Some(202)) {
-            anyhow::ensure!(deliver(github, delivery, LIMIT).await, "a webhook is never taken");
-        }
+        rig::taken(github, &deliveries, LIMIT).await;
         let found = tokio::time::timeout(LIMIT, finding).await.context("never found")??;
         Ok(found.duration_since(begin).saturating_sub(DEBOUNCE))
     }

@@ -370,7 +370,7 @@ impl Stage {
             *published = state.last_sequence;
             pending += if stream == topology::ISSUES { 0 } else { state.messages };
         }
-        let events = Queues::new(js.clone()).events().await.unwrap();
+        let (events, _) = Queues::new(js.clone()).events().await.unwrap();
         (pending + events, published)
     }
 

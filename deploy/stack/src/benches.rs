@@ -1,6 +1,8 @@
 //! The command lines of the benches, for `cargo stack bench`, which builds what is measured and hands its words on, and for
 //! the program `bench` of the testkit, which measures.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// What can be measured.
@@ -8,7 +10,7 @@ use clap::{Args, Subcommand};
 pub enum Bench {
     /// Webhooks accepted a second, against a bare HTTP handler and bare publishes (about two minutes)
     Webhooks(Webhooks),
-    /// A rebuild, against a bare bulk load of the same documents (about three minutes, 2 GB of disk)
+    /// A rebuild, against a bare bulk load of the same documents (about five minutes, 2 GB of disk)
     Rebuild(Rebuild),
     /// Newest events of the log through the consumer loop, against a bare consumer (about a minute)
     Replay(Replay),
@@ -55,6 +57,12 @@ pub struct Rebuild {
     /// Keep raw JSON in an S3 server (MinIO) in place of a folder
     #[arg(long)]
     pub s3: bool,
+    /// Keep raw JSON in a new folder in this one: /dev/shm is in memory, as the raw load's bodies are
+    #[arg(long, value_name = "FOLDER", conflicts_with = "s3")]
+    pub objects_in: Option<PathBuf>,
+    /// Let Elasticsearch share all processors with everything else, in place of half of them for itself
+    #[arg(long)]
+    pub shared: bool,
     /// How bulks are made.
     #[command(flatten)]
     pub bulks: Bulks,

@@ -15,6 +15,7 @@ pub mod benches;
 pub mod interrupt;
 pub mod ports;
 pub mod process;
+pub mod processors;
 pub mod progress;
 pub mod provision;
 pub mod server;

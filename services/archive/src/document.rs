@@ -10,6 +10,7 @@
 //! What Elasticsearch cannot index lies in `bugstream.unindexed` ([`Aside`]).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bugstream_proto::IssueId;
 use serde::Serialize;
@@ -46,16 +47,14 @@ pub struct Stamp<'a> {
 }
 
 /// The id of an issue's document on either side: `owner/repo/n`.
-#[must_use]
-pub fn issue_document_id(issue: &IssueId) -> String {
-    format!("{}/{}", issue.repo(), issue.number())
+pub fn issue_document_id(issue: &IssueId) -> impl fmt::Display {
+    fmt::from_fn(|f| write!(f, "{}/{}", issue.repo(), issue.number()))
 }
 
 /// The id of a timeline event's document on either side: `owner/repo/n/<position>`. By position, since several event
 /// kinds have no id of their own.
-#[must_use]
-pub fn timeline_document_id(issue: &IssueId, position: usize) -> String {
-    format!("{}/{}/{position}", issue.repo(), issue.number())
+pub fn timeline_document_id(issue: &IssueId, position: usize) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, "{}/{position}", issue_document_id(issue)))
 }
 
 impl Archived<'_> {

@@ -16,6 +16,7 @@ mod pace;
 mod send;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +78,7 @@ impl Batch {
 
     /// Adds a write. `alias`, `id` and what `source` appends must be as JSON wants them: names without quotes or
     /// backslashes, one line without a break.
-    pub fn push(&mut self, alias: &str, id: &str, version: u64, source: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push(&mut self, alias: &str, id: impl fmt::Display, version: u64, source: impl FnOnce(&mut Vec<u8>)) {
         let body = &mut self.body;
         write!(
             body,
@@ -215,10 +216,14 @@ impl Senders {
     async fn send_all(mut self) -> anyhow::Result<()> {
         let mut pace = Pace::new(self.options);
         let (mut waiting, mut under_way, mut open) = (Waiting::default(), JoinSet::new(), true);
+        let mut buffers = Vec::new();
         while open || !waiting.is_empty() || !under_way.is_empty() {
             while let Some(bulk) = waiting.take(&pace, under_way.len()) {
-                let sender = Arc::clone(&self.sender);
-                under_way.spawn(async move { sender.work(bulk).await });
+                let (sender, buffer) = (Arc::clone(&self.sender), buffers.pop().unwrap_or_default());
+                under_way.spawn(async move { sender.work(Bulk::of(bulk, buffer)).await });
+            }
+            if under_way.is_empty() {
+                buffers.clear();
             }
             let is_free = under_way.len() < pace.connections();
             tokio::select! {
@@ -226,7 +231,11 @@ impl Senders {
                     Some(submission) => waiting.push(submission),
                     None => open = false,
                 },
-                Some(ended) = under_way.join_next() => pace.learn(ended?, !waiting.is_empty()),
+                Some(ended) = under_way.join_next() => {
+                    let (seen, buffer) = ended?;
+                    pace.learn(seen, !waiting.is_empty());
+                    buffers.extend(buffer);
+                }
                 () = tokio::time::sleep_until(waiting.due()), if is_free && !waiting.is_empty() => {}
             }
         }
@@ -258,7 +267,7 @@ impl Waiting {
     }
 
     /// The next bulk, if it may and should be sent now.
-    fn take(&mut self, pace: &Pace, under_way: usize) -> Option<Bulk> {
+    fn take(&mut self, pace: &Pace, under_way: usize) -> Option<Vec<Submission>> {
         let is_worth_it = || under_way == 0 || self.bytes >= pace.bytes() / 2 || self.due() <= Instant::now();
         if self.is_empty() || under_way >= pace.connections() || !is_worth_it() {
             return None;
@@ -272,6 +281,6 @@ impl Waiting {
             self.bytes -= next.batch.bytes();
             taken.extend(self.submissions.pop_front().map(|(_, submission)| submission));
         }
-        Some(Bulk::of(taken))
+        Some(taken)
     }
 }

@@ -1,5 +1,7 @@
 //! From an event of the log to documents: its objects are read, checked against their hashes, parsed and classified.
 
+use std::fmt::{self, Display as _};
+
 use bugstream_archive::{
     Archived, Aside, Classified, Rules, Stamp, error_stub, issue_document_id, stub, timeline_document_id,
 };
@@ -13,6 +15,9 @@ use bytes::Bytes;
 use crate::bulk::{Batch, Refused};
 use crate::plan::{Content, Slot, Write};
 use crate::target::Target;
+
+/// Bytes that a document's lines have beyond its raw JSON: the action, and what Bugstream adds.
+const ADDED: usize = 512;
 
 /// The stored bytes of an issue.
 #[derive(Debug)]
@@ -76,9 +81,11 @@ pub(crate) struct Renderer<'a> {
 }
 
 impl Renderer<'_> {
-    /// About as many as the lines of all documents have: an eighth is what is added to the raw JSON.
+    /// About as many as the lines of all documents have, rather more than fewer.
     pub(crate) fn bytes(&self) -> usize {
-        self.current.map_or(0, |current| current.bytes / 8 * 9)
+        let documents = |current: &Current<'_>| 1 + current.classified.timeline().len();
+        self.current
+            .map_or(0, |current| current.bytes + documents(current) * ADDED)
     }
 
     /// Adds a write with the content that the plan gives it.
@@ -89,7 +96,7 @@ impl Renderer<'_> {
     /// The same without what Elasticsearch cannot index of it.
     pub(crate) fn push_less(&self, write: Write, aside: Option<&Aside>, batch: &mut Batch) {
         let (alias, id) = self.place(write);
-        batch.push(&alias, &id, self.event.revision, |out| {
+        batch.push(alias, id, self.event.revision, |out| {
             match (write.content, self.current) {
                 (Content::Document, Some(current)) => self.document(current, write.slot, aside, out),
                 _ => stub(self.event.revision, out),
@@ -101,17 +108,18 @@ impl Renderer<'_> {
     pub(crate) fn push_error(&self, write: Write, refused: &Refused, batch: &mut Batch) {
         let (alias, id) = self.place(write);
         let error = reason(refused);
-        batch.push(&alias, &id, self.event.revision, |out| {
+        batch.push(alias, id, self.event.revision, |out| {
             error_stub(&self.event.issue, self.event.revision, &error, out);
         });
     }
 
     /// The write alias and the id of a write's document.
-    pub(crate) fn place(&self, write: Write) -> (String, String) {
-        let id = match write.slot {
-            Slot::Issue => issue_document_id(&self.event.issue),
-            Slot::Position(position) => timeline_document_id(&self.event.issue, position as usize),
-        };
+    pub(crate) fn place(&self, write: Write) -> (&str, impl fmt::Display) {
+        let issue = &self.event.issue;
+        let id = fmt::from_fn(move |f| match write.slot {
+            Slot::Issue => issue_document_id(issue).fmt(f),
+            Slot::Position(position) => timeline_document_id(issue, position as usize).fmt(f),
+        });
         (self.target.alias(write.slot.kind(), write.side), id)
     }
 

@@ -72,7 +72,7 @@ impl Indexer {
                 Written::Refused(why) => again.push(Attempt { why, ..attempt }),
                 Written::Written | Written::Newer => {
                     let (document, why) = (renderer.place(attempt.write).1, reason(&attempt.why));
-                    tracing::warn!(document, why, "elasticsearch cannot index a part, which is kept beside");
+                    tracing::warn!(%document, why, "elasticsearch cannot index a part, which is kept beside");
                 }
             }
         }
@@ -107,7 +107,8 @@ impl Indexer {
     }
 }
 
-fn dead_letter((index, document_id): (String, String), why: &Refused) -> Rejection {
+fn dead_letter((index, document_id): (&str, impl std::fmt::Display), why: &Refused) -> Rejection {
+    let (index, document_id) = (index.to_owned(), document_id.to_string());
     let Refused { error_type, field } = why.clone();
     let reason = format!("Elasticsearch refuses document {document_id} of {index}: {error_type}, field {field:?}");
     let refusal = Some(Box::new(v1::Refusal {

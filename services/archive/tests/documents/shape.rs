@@ -150,8 +150,8 @@ fn stubs_and_ids() {
     error_stub(&issue(), 17, "field [\"a\"] mapper_parsing_exception", &mut refused);
     assert_snapshot!(text(&gone), @r#"{"bugstream":{"gone":true,"revision":17}}"#);
     assert_snapshot!(text(&refused), @r#"{"bug_number":42,"bugstream":{"repository":"webcompat/web-bugs","revision":17,"error":"field [\"a\"] mapper_parsing_exception"}}"#);
-    assert_eq!(issue_document_id(&issue()), "webcompat/web-bugs/42");
-    assert_eq!(timeline_document_id(&issue(), 0), "webcompat/web-bugs/42/0");
+    assert_eq!(issue_document_id(&issue()).to_string(), "webcompat/web-bugs/42");
+    assert_eq!(timeline_document_id(&issue(), 0).to_string(), "webcompat/web-bugs/42/0");
 }
 
 /// The issue's document after one more refusal each.

@@ -9,7 +9,7 @@ use bugstream_kit::chance::Chance;
 use bugstream_kit::elastic::Transport;
 use bugstream_telemetry::metrics;
 use bugstream_telemetry::names::{self, BulkResult, span};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use elasticsearch::http::Method;
 use tracing::Instrument;
 
@@ -51,9 +51,15 @@ struct Part {
 type Place = (usize, usize);
 
 impl Bulk {
-    pub(super) fn of(submissions: Vec<Submission>) -> Self {
+    /// With its body in a buffer that was used before: the system takes long to hand out as much memory again and again.
+    pub(super) fn of(submissions: Vec<Submission>, mut body: BytesMut) -> Self {
         let span = tracing::info_span!(span::BULK, submissions = submissions.len());
-        let mut body = Vec::with_capacity(submissions.iter().map(|one| one.batch.bytes()).sum());
+        let bytes = submissions.iter().map(|one| one.batch.bytes()).sum();
+        body.clear();
+        if body.capacity() < bytes {
+            // Exactly as much: one that is told to grow doubles.
+            body = BytesMut::with_capacity(bytes);
+        }
         let mut parts = Vec::with_capacity(submissions.len());
         for submission in submissions {
             span.follows_from(&submission.submitter);
@@ -62,7 +68,7 @@ impl Bulk {
             parts.push(Part::new(submission, start));
         }
         Self {
-            body: body.into(),
+            body: body.freeze(),
             writes: parts.iter().map(|part| part.lines.len()).sum(),
             parts,
             span,
@@ -81,8 +87,8 @@ impl Bulk {
         }
     }
 
-    fn fail(self, away: &Away) {
-        for part in self.parts {
+    fn fail(&mut self, away: &Away) {
+        for part in self.parts.drain(..) {
             // As above.
             _ = part.reply.send(Err(away.clone()));
         }
@@ -143,19 +149,20 @@ enum Cut {
 }
 
 impl Sender {
-    /// Sends until every write has its answer, or Elasticsearch turns out to be away.
-    pub(super) async fn work(&self, bulk: Bulk) -> Seen {
+    /// Sends until every write has its answer, or Elasticsearch turns out to be away. Gives the buffer of the body back,
+    /// unless the connection still has it.
+    pub(super) async fn work(&self, mut bulk: Bulk) -> (Seen, Option<BytesMut>) {
         let span = bulk.span.clone();
         let mut seen = Seen::default();
-        self.deliver(bulk, &mut seen).instrument(span).await;
-        seen
+        self.deliver(&mut bulk, &mut seen).instrument(span).await;
+        (seen, bulk.body.try_into_mut().ok())
     }
 
-    async fn deliver(&self, mut bulk: Bulk, seen: &mut Seen) {
+    async fn deliver(&self, bulk: &mut Bulk, seen: &mut Seen) {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let sent = self.send(&mut bulk, attempts >= MOST_FAILURES, seen).await;
+            let sent = self.send(bulk, attempts >= MOST_FAILURES, seen).await;
             bulk.finish();
             match sent {
                 _ if bulk.parts.is_empty() => return,

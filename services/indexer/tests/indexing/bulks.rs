@@ -116,7 +116,7 @@ async fn many_batches_at_once_and_one_larger_than_a_bulk_all_get_their_own_answe
         for n in 0..writes {
             let body = json!({"body": "x ".repeat(size / 2), "number": n});
             let version = if n == 0 { 1 } else { 10 };
-            batch.push(&alias, &format!("o{owner}/r/{n}"), version, |out| {
+            batch.push(&alias, format!("o{owner}/r/{n}"), version, |out| {
                 serde_json::to_writer(out, &body).unwrap()
             });
         }

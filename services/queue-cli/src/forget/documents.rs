@@ -146,13 +146,14 @@ async fn write_stubs(target: &Target, forgotten: &Event, bulker: &Bulker) -> Res
     let mut batch = Batch::default();
     for write in timeline_writes(marks, None).chain(issue_writes(marks, None)) {
         let (kind, id) = match write.slot {
-            Slot::Issue => (Kind::Issues, issue_document_id(issue)),
-            Slot::Position(position) => (Kind::Timelines, timeline_document_id(issue, position as usize)),
+            Slot::Issue => (Kind::Issues, issue_document_id(issue).to_string()),
+            Slot::Position(position) => (
+                Kind::Timelines,
+                timeline_document_id(issue, position as usize).to_string(),
+            ),
         };
         if target.takes(kind) {
-            batch.push(&target.alias(kind, write.side), &id, revision, |out| {
-                stub(revision, out)
-            });
+            batch.push(target.alias(kind, write.side), &id, revision, |out| stub(revision, out));
         }
     }
     let written = bulker.write(batch).await.map_err(|away| failed(away.0))?;

@@ -1,8 +1,9 @@
 //! A rebuild, against a bare `_bulk` load of the same documents.
 //!
 //! A rebuild is the real program, `queue-cli rebuild`, from its start to its end: reading the log and the object store,
-//! making documents of it, loading, refreshing, handing over. Everything shares the processors with Elasticsearch, so
-//! what it takes for itself is what Elasticsearch loses.
+//! making documents of it, loading, refreshing, handing over. Elasticsearch has processors of its own, as in most
+//! installations: the limit of the part beneath is its limit, and not what programs beside it leave of a machine. Where
+//! it has to share them, what a rebuild takes for itself is what Elasticsearch loses.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -47,6 +48,15 @@ pub struct Options {
     pub bulk_bytes: usize,
 }
 
+/// Who has how many processors.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Processors {
+    /// Of all that take part.
+    pub all: u32,
+    /// Those that Elasticsearch has: for itself, unless they are all.
+    pub elasticsearch: u32,
+}
+
 /// Where the parts are. They must be ready, and used by nobody else.
 #[derive(Debug, Clone)]
 pub struct Servers {
@@ -62,6 +72,8 @@ pub struct Servers {
     pub folder: PathBuf,
     /// Their processes, as far as they have some of their own: what they take is counted.
     pub processes: Vec<u32>,
+    /// What they run on.
+    pub processors: Processors,
 }
 
 /// What was measured.
@@ -74,7 +86,7 @@ pub struct Report {
     rounds: usize,
     connections: usize,
     bulk_bytes: usize,
-    cpus: usize,
+    processors: Processors,
     rebuild: Load,
     raw_bulk: Load,
     /// How long the raw load then takes to be searchable; a rebuild's time has that in it.
@@ -263,7 +275,7 @@ impl<'a> Bench<'a> {
             rounds: rounds.len(),
             connections: self.options.connections,
             bulk_bytes: self.options.bulk_bytes,
-            cpus: std::thread::available_parallelism().map_or(0, usize::from),
+            processors: self.servers.processors,
             rebuild: self.load(rounds.iter().map(|round| round.0)),
             raw_bulk: self.load(rounds.iter().map(|round| round.1)),
             raw_refresh_seconds: of(&|(_, raw)| raw.refresh.as_secs_f64(), 3),

@@ -48,6 +48,10 @@ impl Parts {
             store: store.unwrap_or_else(|| Store::Folder(folder.join("objects"))),
             folder: folder.to_owned(),
             processes: Vec::new(),
+            processors: rebuild::Processors {
+                all: 1,
+                elasticsearch: 1,
+            },
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The command lines of the benches, for `cargo stack bench`, which builds what is measured and hands its words on, and for
 //! the program `bench` of the testkit, which measures.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
 /// What can be measured.
@@ -57,9 +55,6 @@ pub struct Rebuild {
     /// Keep raw JSON in an S3 server (MinIO) in place of a folder
     #[arg(long)]
     pub s3: bool,
-    /// Keep raw JSON in a new folder in this one: /dev/shm is in memory, as the raw load's bodies are
-    #[arg(long, value_name = "FOLDER", conflicts_with = "s3")]
-    pub objects_in: Option<PathBuf>,
     /// Let Elasticsearch share all processors with everything else, in place of half of them for itself
     #[arg(long)]
     pub shared: bool,

@@ -2,7 +2,7 @@
 //!
 //! The servers come from the stack's cache, where `cargo stack bench` has put them; the programs lie beside this one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,10 +21,7 @@ const HEAP_MB: u32 = 1_024;
 
 pub(crate) fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
-    let memory = arguments.objects_in.as_ref().map(tempfile::tempdir_in).transpose();
-    let memory = memory.context("a folder for raw JSON")?;
-    let objects = memory.as_ref().unwrap_or(&folder).path().join("objects");
-    let mut running = Running::start(folder.path(), objects, arguments.s3, arguments.shared)?;
+    let mut running = Running::start(folder.path(), arguments.s3, arguments.shared)?;
     let options = rebuild::Options {
         issues: arguments.issues.into(),
         rounds: arguments.rounds as usize,
@@ -39,7 +36,7 @@ pub(crate) fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
 pub(crate) fn memory(arguments: &Memory) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     anyhow::ensure!(arguments.few < arguments.many, "--few must be less than --many");
-    let mut running = Running::start(folder.path(), folder.path().join("objects"), false, true)?;
+    let mut running = Running::start(folder.path(), false, true)?;
     let options = memory::Options {
         few: arguments.few.into(),
         many: arguments.many.into(),
@@ -113,7 +110,7 @@ struct Running {
 impl Running {
     /// Unless they are shared, Elasticsearch gets half of the processors for itself, and this thread and what it starts
     /// later keep to the others.
-    fn start(folder: &Path, objects: PathBuf, s3: bool, shared: bool) -> anyhow::Result<Self> {
+    fn start(folder: &Path, s3: bool, shared: bool) -> anyhow::Result<Self> {
         let all = Processors::ours()?;
         let (elastics, others) = all.halves().filter(|_| !shared).unwrap_or((all, all));
         elastics.keep_to()?;
@@ -127,7 +124,7 @@ impl Running {
             nats_url: nats.url(),
             elastic: elastic.url(),
             prefix: "bench-".to_owned(),
-            store: store(objects, minio.as_ref())?,
+            store: store(folder, minio.as_ref())?,
             folder: folder.to_owned(),
             processes,
             processors: rebuild::Processors {
@@ -174,9 +171,9 @@ fn minio(folder: &Path) -> anyhow::Result<Minio> {
     Minio::start(MinioOptions::new(program, folder.join("minio")))
 }
 
-fn store(objects: PathBuf, minio: Option<&Minio>) -> anyhow::Result<Store> {
+fn store(folder: &Path, minio: Option<&Minio>) -> anyhow::Result<Store> {
     let Some(minio) = minio else {
-        return Ok(Store::Folder(objects));
+        return Ok(Store::Folder(folder.join("objects")));
     };
     minio.make_bucket("bench")?;
     Ok(Store::S3(Bucket {

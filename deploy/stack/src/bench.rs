@@ -28,7 +28,7 @@ const EXAMPLES: &str = "Examples:
   cargo stack bench webhooks                    print the report; progress goes to standard error
   cargo stack bench webhooks --requests 2000    a shorter one
   cargo stack bench rebuild --s3                with raw JSON in an S3 server
-  cargo stack bench rebuild --issues 60000      a larger one (twenty minutes, 8 GB of disk, 6 GB of memory)
+  cargo stack bench rebuild --issues 60000      a larger one (about twenty minutes)
   cargo stack bench rebuild | jq .ratio";
 
 /// A program or an example, and the package that has it.

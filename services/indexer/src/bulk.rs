@@ -223,6 +223,7 @@ impl Senders {
                 under_way.spawn(async move { sender.work(Bulk::of(bulk, buffer)).await });
             }
             if under_way.is_empty() {
+                // Nothing follows that could use them soon: the memory is the system's again.
                 buffers.clear();
             }
             let is_free = under_way.len() < pace.connections();

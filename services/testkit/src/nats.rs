@@ -145,6 +145,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + 
         .await
         .context("the starting thread panicked")?
 }
+
 /// Waits until the server knows what was sent over this connection, subscriptions among it, and what it sent before has
 /// come. (`flush` only writes.)
 ///

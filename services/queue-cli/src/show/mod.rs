@@ -92,18 +92,10 @@ fn documents(issue: &IssueId, found: Numbered<'_>, content: &Content, rules: &Ru
         String::from_utf8(line).map_err(|_| Failure::failed("the stored JSON is not UTF-8"))
     };
     let of_issue = rendered(&|line| archived.issue_document(&classified, &stamp, line))?;
-    let mut lines = vec![placed(
-        classified.issue(),
-        issue_document_id(issue).to_string(),
-        &of_issue,
-    )];
+    let mut lines = vec![placed(classified.issue(), issue_document_id(issue), &of_issue)];
     for (position, side) in classified.timeline().iter().enumerate() {
         let document = rendered(&|line| archived.timeline_document(&classified, position, &stamp, line))?;
-        lines.push(placed(
-            *side,
-            timeline_document_id(issue, position).to_string(),
-            &document,
-        ));
+        lines.push(placed(*side, timeline_document_id(issue, position), &document));
     }
     let json: Vec<Value> = lines
         .iter()
@@ -113,6 +105,6 @@ fn documents(issue: &IssueId, found: Numbered<'_>, content: &Content, rules: &Ru
 }
 
 /// A line with a document, its id and its side. Ids need no escaping.
-fn placed(side: Side, id: String, document: &str) -> String {
+fn placed(side: Side, id: impl std::fmt::Display, document: &str) -> String {
     format!(r#"{{"id":"{id}","side":"{}","document":{document}}}"#, side.as_str())
 }

@@ -51,7 +51,7 @@ pub struct Options {
 /// Who has how many processors.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Processors {
-    /// Of all that take part.
+    /// All that this bench may use.
     pub all: u32,
     /// Those that Elasticsearch has: for itself, unless they are all.
     pub elasticsearch: u32,
